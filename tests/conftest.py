@@ -1,0 +1,148 @@
+"""The services that tests run on: SQLite, PostgreSQL, Valkey, a given Redis, a browser.
+
+A service that is not there skips its tests and says which variable would bring it; with `CI=true` that is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import hypothesis
+import psycopg
+import pytest
+import redis
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import URL, make_url
+
+from core.database import upgrade
+
+POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
+REDIS_VARIABLE = "PAJAMA_TEST_REDIS_URL"
+IN_CI = os.environ.get("CI") == "true"
+
+# A shared machine is slow at times: only pytest's timeout judges time.
+hypothesis.settings.register_profile("pajama", deadline=None, derandomize=IN_CI, print_blob=True)
+hypothesis.settings.load_profile("pajama")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> Iterator[None]:
+    """The developer's own PAJAMA_ variables change no test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PAJAMA_") and "_TEST_" not in name]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Runs a test once on SQLite and once on PostgreSQL."""
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database of the test's own, without a schema."""
+    if database_kind == "sqlite":
+        yield f"sqlite:///{tmp_path / 'pajama.db'}"
+    else:
+        yield from _postgres_copy(request.getfixturevalue("_postgres"), template="template0")
+
+
+@pytest.fixture
+def database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database of the test's own, migrated to head: a copy of a template, so that it costs little."""
+    if database_kind == "sqlite":
+        file = shutil.copy(request.getfixturevalue("_sqlite_at_head"), tmp_path / "pajama.db")
+        yield f"sqlite:///{file}"
+    else:
+        template = request.getfixturevalue("_postgres_at_head")
+        yield from _postgres_copy(request.getfixturevalue("_postgres"), template)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The embedded Valkey of this test process. Use a `redis_prefix` of your own on it."""
+    from pajama.valkey import EmbeddedValkey
+
+    folder = Path(tempfile.mkdtemp(prefix="pajama-"))  # a socket's path may have about 100 characters
+    valkey = EmbeddedValkey(folder)
+    try:
+        yield valkey.start()
+    finally:
+        valkey.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """A key prefix that no other test uses."""
+    return f"test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def given_redis_url(redis_prefix: str) -> Iterator[str]:
+    """A Redis that was given by URL; keys under `redis_prefix` are deleted at the end."""
+    url = _variable(REDIS_VARIABLE, "a Redis or Valkey to test on")
+    with redis.Redis.from_url(url) as client:
+        yield url
+        for key in client.scan_iter(match=f"{redis_prefix}*", count=1000):
+            client.delete(key)
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The browser's executable."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return found or _unavailable("No chromium on PATH: the browser tests need the distribution's package.")
+
+
+@pytest.fixture(scope="session")
+def _sqlite_at_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("sqlite") / "head.db"
+    upgrade(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> URL:
+    """The given PostgreSQL, where databases may be made."""
+    return make_url(_variable(POSTGRES_VARIABLE, "a PostgreSQL to make databases on"))
+
+
+@pytest.fixture(scope="session")
+def _postgres_at_head(_postgres: URL) -> Iterator[str]:
+    for url in _postgres_copy(_postgres, template="template0"):
+        upgrade(url)
+        yield str(make_url(url).database)
+
+
+def _postgres_copy(server: URL, template: str) -> Iterator[str]:
+    name = f"pajama_test_{secrets.token_hex(6)}"
+    with _connected(server) as connection:
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
+        try:
+            yield server.set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def _connected(server: URL) -> psycopg.Connection[tuple[object, ...]]:
+    dsn = server.set(drivername="postgresql").render_as_string(hide_password=False)
+    return psycopg.connect(dsn, autocommit=True, connect_timeout=5)
+
+
+def _variable(name: str, what: str) -> str:
+    return os.environ.get(name) or _unavailable(f"{name} is not set: it names {what}.")
+
+
+def _unavailable(reason: str) -> NoReturn:
+    if IN_CI:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
