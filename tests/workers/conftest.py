@@ -1,0 +1,60 @@
+"""Models, tokenizers and engines for the tests of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from tests.workers.tiny import CONTEXT, make_model, make_tokenizer
+from workers.engine.batch import BatchEngine
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _plain_tracebacks() -> Iterator[None]:
+    """structlog's own default draws every local variable of a traceback, tensors too, which takes seconds."""
+    before = structlog.get_config()
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture(scope="session", params=["llama", "gpt_neox", "slimpajama"])
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    return make_model(request.param)
+
+
+@pytest.fixture(scope="session")
+def llama() -> PreTrainedModel:
+    return make_model()
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory, llama: PreTrainedModel) -> Path:
+    """A folder as `from_pretrained` reads it."""
+    folder = tmp_path_factory.mktemp("model")
+    llama.save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def make_engine() -> Iterator[Callable[..., BatchEngine]]:
+    """Makes engines that are closed when the test ends."""
+    engines: list[BatchEngine] = []
+
+    def make(model: PreTrainedModel, max_batch_size: int = 4, context_tokens: int = CONTEXT) -> BatchEngine:
+        engines.append(BatchEngine(model, max_batch_size=max_batch_size, context_tokens=context_tokens))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()

@@ -1,0 +1,223 @@
+"""One Turn's straight line: whatever goes wrong ends this Turn only, and SQL says how."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from core import conversations
+from core.conversations import QueueLimits
+from core.database import Database, upgrade
+from core.models import Conversation, Generation, RecipeVersion, Turn, Workspace
+from core.prompts import Prompt, PromptRecord
+from core.queue import WakeUps, make_celery
+from core.redis import connect
+from core.settings import Settings
+from core.streams import ReplyPublisher
+from core.values import FinishReason, InboundMessage, Person, Place, TurnState
+from tests.workers.serve import PacedGenerator
+from workers.answering import Answering
+from workers.heartbeat import Heartbeat
+from workers.running import RunningTurns
+
+NOWHERE = "unix:///nowhere/redis.sock"
+
+
+class Desk:
+    """Answering on SQLite, without any Redis: an answer needs none."""
+
+    def __init__(self, folder: Path, generator: PacedGenerator, **settings: Any) -> None:
+        self.url = f"sqlite:///{folder / 'pajama.db'}"
+        upgrade(self.url)
+        self.settings = Settings(database_url=self.url, redis_url=NOWHERE, heartbeat_s=0.05, **settings)
+        self.database = Database(self.url)
+        self.wake_ups = WakeUps(make_celery(NOWHERE, "test"))
+        self.publisher = ReplyPublisher(connect(NOWHERE), "test", 60)
+        self.running = RunningTurns(generator)
+        self.answering = Answering(
+            self.settings, "me", self.database, generator, self.publisher, self.wake_ups, self.running
+        )
+        self.heartbeat = Heartbeat(self.settings, "me", self.database, connect(NOWHERE), self.running, generator.info)
+        self.publisher.start()
+
+    def say(self, words: str, recipe: str = "chat") -> int:
+        message = InboundMessage(
+            place=Place(platform="web", workspace="w", conversation="c"),
+            person=Person(id="p"),
+            event_id=f"e{threading.get_ident()}-{len(words)}-{words[:5].encode().hex() or 'none'}",
+            text=words,
+            recipe=recipe,
+        )
+        with self.database.write() as session:
+            return conversations.receive(session, message, words, QueueLimits(99, 99), datetime.now(UTC)).turn_id
+
+    def turn(self, turn_id: int) -> Turn:
+        with self.database.read() as session:
+            return session.get_one(Turn, turn_id)
+
+    def generation(self, turn_id: int) -> Generation:
+        with self.database.read() as session:
+            return session.scalars(select(Generation).where(Generation.turn_id == turn_id)).one()
+
+    def close(self) -> None:
+        self.publisher.close()
+        self.wake_ups.close()
+        self.database.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path, PacedGenerator())
+    yield made
+    made.close()
+
+
+def test_an_answer_is_in_sql_even_where_redis_is_down(desk: Desk) -> None:
+    turn_id = desk.say("say 3")
+    assert desk.answering.answer_next()
+    assert desk.turn(turn_id).state is TurnState.DONE
+    generation = desk.generation(turn_id)
+    assert (generation.text, generation.finish_reason) == ("w0 w1 w2 ", FinishReason.STOP)
+    assert set(generation.timings_ms or {}) == {"queue", "first_token", "total"}
+    assert not desk.answering.answer_next()
+
+
+def test_the_prompt_is_kept_as_references_with_the_sources_to_render_it(desk: Desk) -> None:
+    turn_id = desk.say("say 1")
+    desk.answering.answer_next()
+    record = PromptRecord.model_validate(desk.generation(turn_id).prompt)
+    with desk.database.read() as session:
+        versions = set(session.scalars(select(RecipeVersion.version)))
+    assert versions == {record.recipe_version, record.persona_version}
+    assert record.prompt_tokens == desk.generation(turn_id).prompt_tokens
+    assert record.budget == 4096 - desk.settings.max_new_tokens
+
+
+def test_the_workspace_has_a_persona_and_recipes_of_its_own(desk: Desk) -> None:
+    turn_id = desk.say("say 1")
+    with desk.database.write() as session:
+        workspace = session.scalars(select(Workspace)).one()
+        workspace.settings = {
+            "persona": "A pirate.",
+            "recipes": {"chat": "{% block user %}Arr {{ text }}{% endblock %}"},
+        }
+    desk.answering.answer_next()
+    with desk.database.read() as session:
+        sources = set(session.scalars(select(RecipeVersion.source)))
+    assert desk.turn(turn_id).state is TurnState.DONE
+    assert "A pirate." in sources
+
+
+def test_a_message_beyond_the_budget_fails_with_its_code(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, PacedGenerator())
+    turn_id = desk.say("x" * 5000)
+    desk.answering.answer_next()
+    assert (desk.turn(turn_id).state, desk.turn(turn_id).failure) == (TurnState.FAILED, "prompt_too_long")
+    desk.close()
+
+
+class Broken(PacedGenerator):
+    """Counts to two, then meets an error of our own."""
+
+    def _events(self, prompt: Prompt, request_id: str, deadline: float) -> Iterator[Any]:
+        events = super()._events(prompt, request_id, deadline)
+        if "break" in prompt.parts[-1].text:
+            yield next(events)
+            yield next(events)
+            raise ZeroDivisionError
+        yield from events
+
+
+def test_an_unexpected_error_ends_this_turn_only_and_keeps_its_text(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Broken())
+    broken, good = desk.say("break"), desk.say("say 1")
+    desk.answering.answer_next()
+    desk.answering.answer_next()
+    assert (desk.turn(broken).state, desk.turn(broken).failure) == (TurnState.FAILED, "engine")
+    assert desk.generation(broken).text == "w0 w1 "
+    assert desk.turn(good).state is TurnState.DONE
+    desk.close()
+
+
+def test_a_broken_recipe_of_the_workspace_fails_the_turn(desk: Desk) -> None:
+    turn_id = desk.say("say 1")
+    with desk.database.write() as session:
+        session.scalars(select(Workspace)).one().settings = {"recipes": {"chat": "{% block user %}{{"}}
+    desk.answering.answer_next()
+    assert desk.turn(turn_id).failure == "engine"
+
+
+def test_the_cut_moves_with_the_budget_and_is_kept(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, PacedGenerator(), max_new_tokens=2048)
+    turns = [desk.say("x" * (900 + i) + " 1") for i in range(3)]
+    for _ in turns:
+        assert desk.answering.answer_next()
+    with desk.database.read() as session:
+        assert session.scalars(select(Conversation.cut_seq)).one() > 1
+    record = PromptRecord.model_validate(desk.generation(turns[-1]).prompt)
+    assert record.left_out > 0
+    desk.close()
+
+
+def in_thread(desk: Desk) -> threading.Thread:
+    thread = threading.Thread(target=desk.answering.answer_next)
+    thread.start()
+    while not desk.running.held():
+        thread.join(0.01)
+    return thread
+
+
+def test_a_database_that_goes_away_in_mid_answer_is_waited_for(desk: Desk) -> None:
+    turn_id = desk.say("say 10")
+    thread = in_thread(desk)
+    rename(desk, "generation", "generation_away")
+    thread.join(0.6)
+    assert thread.is_alive()  # 10 words take 0.2 s: it is trying to finish
+    rename(desk, "generation_away", "generation")
+    thread.join(10)
+    assert desk.turn(turn_id).state is TurnState.DONE
+    assert desk.generation(turn_id).text.endswith("w9 ")
+
+
+def rename(desk: Desk, old: str, new: str) -> None:
+    with desk.database.write() as session:
+        session.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+
+def test_a_lost_turn_ends_in_silence(desk: Desk) -> None:
+    turn_id = desk.say("forever")
+    thread = in_thread(desk)
+    with desk.database.write() as session:
+        turn = session.get_one(Turn, turn_id)
+        turn.fence, turn.owner = turn.fence + 1, "another"
+    desk.heartbeat.beat()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert (desk.turn(turn_id).state, desk.turn(turn_id).owner) == (TurnState.RUNNING, "another")
+    assert desk.generation(turn_id).finish_reason is None
+
+
+def test_the_heartbeat_renews_leases(desk: Desk) -> None:
+    turn_id = desk.say("forever")
+    thread = in_thread(desk)
+    before = desk.turn(turn_id).lease_until
+    desk.heartbeat.beat()
+    after = desk.turn(turn_id).lease_until
+    assert before is not None and after is not None and after > before
+    desk.running.cancel(turn_id)
+    thread.join(10)
+    assert desk.turn(turn_id).state is TurnState.CANCELLED
+
+
+def test_nothing_is_claimed_once_the_worker_stops(desk: Desk) -> None:
+    turn_id = desk.say("say 1")
+    desk.running.stop_claiming()
+    assert not desk.answering.answer_next()
+    assert desk.turn(turn_id).state is TurnState.QUEUED
+    assert desk.running.wait_idle(0)

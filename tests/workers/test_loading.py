@@ -1,0 +1,115 @@
+"""A model's name becomes a Generator, or one sentence that says what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from core.errors import ModelUnavailable
+from core.prompts import Prompt, PromptPart
+from core.settings import Settings
+from core.values import SamplingParams
+from tests.workers.tiny import CONTEXT
+from workers.generator import Finished
+from workers.loading import load_generator
+
+
+def settings(model: object, **others: object) -> Settings:
+    return Settings(model=str(model), device="cpu", **others)  # type: ignore[arg-type]
+
+
+def test_a_folder_is_loaded_and_answers(model_folder: Path) -> None:
+    generator = load_generator(settings(model_folder, max_batch_size=2))
+    try:
+        assert generator.info.name == str(model_folder)
+        assert generator.info.context_tokens == CONTEXT
+        events = generator.generate(
+            Prompt((PromptPart("user", "Hi"),)), SamplingParams(temperature=0, max_new_tokens=3), request_id="a"
+        )
+        assert isinstance(list(events)[-1], Finished)
+    finally:
+        generator.close()
+
+
+def test_the_context_can_be_made_smaller_but_not_larger(model_folder: Path) -> None:
+    for wanted, got in ((64, 64), (10_000, CONTEXT)):
+        generator = load_generator(settings(model_folder, max_context_tokens=wanted))
+        generator.close()
+        assert generator.info.context_tokens == got
+
+
+def test_the_revision_changes_with_the_weights_only(model_folder: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(model_folder, tmp_path / "copy")
+    changed = shutil.copytree(model_folder, tmp_path / "changed")
+    weights = bytearray((changed / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (changed / "model.safetensors").write_bytes(weights)
+    first, second, third = (revision(folder) for folder in (model_folder, copied, changed))
+    assert first == second != third
+
+
+def revision(folder: Path) -> str:
+    generator = load_generator(settings(folder))
+    generator.close()
+    return generator.info.revision
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def test_a_folder_that_is_not_there_is_named() -> None:
+    with pytest.raises(ModelUnavailable, match=r"PAJAMA_MODEL=/no/such/folder: there is no such folder"):
+        load_generator(settings("/no/such/folder"))
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"has no config\.json"):
+        load_generator(settings(tmp_path))
+
+
+def test_a_model_that_is_no_causal_lm_is_named(tmp_path: Path) -> None:
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    BertModel(BertConfig(vocab_size=10, **shape)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for model_type in ("vit", "nonsense"):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
+        with pytest.raises(ModelUnavailable, match=model_type):
+            load_generator(settings(tmp_path))
+
+
+def test_broken_weights_are_named(model_folder: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(model_folder, tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+        load_generator(settings(broken))
+
+
+def test_a_hub_that_cannot_be_reached_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelUnavailable, match="download the model and set PAJAMA_MODEL to its folder"):
+        load_generator(settings("pajama-tests/no-such-model"))
+
+
+def test_code_that_a_model_brings_runs_only_where_it_is_trusted(model_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "remote")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text("raise SystemExit('this code was run')")
+    with pytest.raises(ModelUnavailable, match="PAJAMA_TRUST_REMOTE_CODE=true"):
+        load_generator(settings(folder))
+
+
+def test_a_device_that_is_not_there_is_named(model_folder: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="PAJAMA_DEVICE=toaster"):
+        load_generator(Settings(model=str(model_folder), device="toaster"))
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelUnavailable, match="no CUDA device"):
+            load_generator(Settings(model=str(model_folder), device="cuda"))

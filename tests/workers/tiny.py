@@ -1,0 +1,72 @@
+"""Tiny random models in float32, and a byte-level tokenizer without merges but with special tokens."""
+
+from __future__ import annotations
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from slimpajama.configuration_slimpajama import SlimPajamaConfig
+from slimpajama.modeling_slimpajama import SlimPajamaForCausalLM
+
+CONTEXT = 128
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+VOCABULARY = len(SPECIAL) + 256
+
+
+def make_tokenizer(chat_template: str | None = CHATML) -> PreTrainedTokenizerFast:
+    """A byte is a token; the special tokens come first."""
+    symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate((*SPECIAL, *symbols))}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer.chat_template = chat_template
+    return tokenizer
+
+
+def make_model(kind: str = "llama") -> PreTrainedModel:
+    """A random causal LM whose logits lie far apart, so that rounding never decides."""
+    torch.manual_seed(7)
+    shape = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": CONTEXT,
+        "initializer_range": 0.3,
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    }
+    if kind == "llama":
+        return LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=2)).eval()
+    if kind == "gpt_neox":
+        return GPTNeoXForCausalLM(GPTNeoXConfig(**shape)).eval()
+    del shape["num_hidden_layers"]
+    config = SlimPajamaConfig(
+        **shape,
+        embedding_rank=16,
+        num_shared_blocks=2,
+        num_repeats=2,
+        delta_rank=4,
+        num_key_value_heads=2,
+    )
+    model = SlimPajamaForCausalLM(config).eval()
+    for parameter in model.parameters():  # some start at zero, and would hide a mistake
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model

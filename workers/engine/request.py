@@ -1,0 +1,110 @@
+"""Request: one prompt in an engine, and the Engine interface that takes it.
+
+Knows token ids, sampling parameters and deadlines; knows no text and no model. What an engine does inside (paging,
+prefix reuse, speculation, another process) never shows here, other than in `EngineFinish.cached_tokens` and speed.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.errors import AnswerFailed, DeadlineExceeded
+from core.values import FinishReason, SamplingParams
+
+# An engine ends a request at its deadline. A reader gives up on its own only if the engine is stuck in a step.
+_STUCK_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class KvScope:
+    """Whose words a request's KV holds: what `forget` drops, and what is never shared where a setting forbids it."""
+
+    workspace_id: int
+    conversation_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """What is asked of an engine. `deadline` is a `time.monotonic()` value; `stop_ids` end the answer unseen."""
+
+    request_id: str
+    token_ids: tuple[int, ...]
+    params: SamplingParams
+    stop_ids: frozenset[int] = frozenset()
+    deadline: float | None = None
+    scope: KvScope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFinish:
+    """How a request ended. `failure` is set exactly where `reason` is `error`."""
+
+    reason: FinishReason
+    failure: AnswerFailed | None = None
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """What an engine is doing. `tokens_per_s` is over the last ten seconds."""
+
+    max_batch_size: int
+    running: int
+    waiting: int
+    tokens_per_s: float
+
+
+class Request:
+    """The reader's end of one request: iterate over it for token ids, once, in one thread; then `finish` is set."""
+
+    def __init__(self, asked: EngineRequest) -> None:
+        self.asked = asked
+        self.finish: EngineFinish | None = None
+        self._out: queue.SimpleQueue[int | EngineFinish] = queue.SimpleQueue()
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield each token id as soon as it is sampled."""
+        while self.finish is None:
+            match self._next():
+                case EngineFinish() as finish:
+                    self.finish = finish
+                case token_id:
+                    yield token_id
+
+    def put(self, item: int | EngineFinish) -> None:
+        """Hand over a token id, or the end. Called by the engine."""
+        self._out.put(item)
+
+    def _next(self) -> int | EngineFinish:
+        deadline = self.asked.deadline
+        timeout = None if deadline is None else max(0.0, deadline + _STUCK_S - time.monotonic())
+        try:
+            return self._out.get(timeout=timeout)
+        except queue.Empty:
+            return EngineFinish(FinishReason.ERROR, DeadlineExceeded("The engine is stuck in a step."))
+
+
+class Engine(Protocol):
+    """Runs many requests at once. Every method may be called from any thread."""
+
+    def submit(self, asked: EngineRequest) -> Request:
+        """Take a request. Raises PromptTooLong and EngineFailed where it can never be answered."""
+
+    def cancel(self, request_id: str) -> None:
+        """End a request within one step, with FinishReason.CANCELLED. An unknown id is ignored."""
+
+    def forget(self, conversation_ids: frozenset[int]) -> None:
+        """Drop whatever KV is kept of these Conversations' ended requests."""
+
+    def drain(self, timeout_s: float) -> bool:
+        """Take nothing more, let what is there end, cancel what has not ended in time. Whether all ended by itself."""
+
+    def stats(self) -> EngineStats:
+        """What is going on right now."""
+
+    def close(self) -> None:
+        """Stop. What is still there is cancelled."""

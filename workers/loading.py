@@ -1,0 +1,214 @@
+"""Loading a model: a name in the settings to a LocalGenerator, or to one sentence that says why not.
+
+Knows folders, the hub, devices and precisions. Nothing is loaded at import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import structlog
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from core.errors import ModelUnavailable
+from core.settings import Settings, variable
+from workers.engine.batch import BatchEngine
+from workers.generator import ModelInfo
+from workers.local_generator import LocalGenerator
+
+log = structlog.get_logger(__name__)
+
+PACKAGED = "slimpajama"
+
+_SMALL_MODEL_PARAMETERS = 100_000_000
+_DEFAULT_CONTEXT = 2048
+# Configurations name it differently; the first one that is there counts.
+_CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+_WHOLE_BYTES = 64 << 20
+_EDGE_BYTES = 8 << 20
+_HASHED = ("config.json", "tokenizer.json", "*.safetensors", "*.bin", "tokenizer_config.json", "chat_template.jinja")
+# from_pretrained reports what is wrong with a model by these.
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    ImportError,
+    RuntimeError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    SafetensorError,
+)
+
+
+def load_generator(settings: Settings) -> LocalGenerator:
+    """Load the model that the settings name. Raises ModelUnavailable."""
+    _set_threads(settings.threads)
+    config = _load_config(settings)
+    device = _device(settings.device)
+    dtype = _dtype(settings.dtype, device, config)
+    tokenizer = _load(AutoTokenizer, settings)
+    model = _load_model(settings, device, dtype)
+    context = _context_tokens(settings.max_context_tokens, model.config)
+    info = ModelInfo(settings.model, _revision(model), context)
+    engine = BatchEngine(model, max_batch_size=settings.max_batch_size, context_tokens=context)
+    log.info(
+        "The model is loaded.",
+        action="model_loaded",
+        model=info.name,
+        revision=info.revision,
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+        context_tokens=context,
+    )
+    return LocalGenerator(info, tokenizer, engine, stop_ids(model, tokenizer))
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The tokens with which the model and its tokenizer end an answer."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = configured if isinstance(configured, list) else [configured]
+    return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
+
+
+def _load_model(settings: Settings, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    model: Any = _load(AutoModelForCausalLM, settings, dtype=dtype)
+    try:
+        placed: PreTrainedModel = model.to(device).eval()
+    except RuntimeError as error:  # no such device, or too little memory on it
+        raise ModelUnavailable(f"{_named(settings)} cannot be put on {device}: {_first_line(error)}") from error
+    return placed
+
+
+def _load_config(settings: Settings) -> Any:
+    """The model's configuration, or the reason why there is none."""
+    name = settings.model
+    if name == PACKAGED:
+        import slimpajama  # noqa: F401 - registers the model; not needed for any other
+    elif _looks_like_path(name):
+        _check_folder(settings)
+    config = _load(AutoConfig, settings)
+    remote = settings.trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    known = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    if not known and not remote:
+        raise ModelUnavailable(f"{_named(settings)} is no causal language model: its type is {config.model_type!r}.")
+    return config
+
+
+def _load(auto: Any, settings: Settings, **options: Any) -> Any:
+    """`auto.from_pretrained`, with what goes wrong said in one sentence."""
+    try:
+        return auto.from_pretrained(settings.model, trust_remote_code=settings.trust_remote_code, **options)
+    except _LOADING_ERRORS as error:
+        raise ModelUnavailable(_explain(settings, error)) from error
+
+
+def _explain(settings: Settings, error: Exception) -> str:
+    reason = _first_line(error)
+    if "trust_remote_code" in str(error):
+        return f"{_named(settings)} brings its own code. If you trust it, set {variable('trust_remote_code')}=true."
+    if settings.model == PACKAGED or _looks_like_path(settings.model):
+        return f"{_named(settings)} cannot be loaded: {reason}"
+    return (
+        f"{_named(settings)} cannot be loaded from the hub: {reason} Check the name and the network, or download the "
+        f"model and set {variable('model')} to its folder."
+    )
+
+
+def _check_folder(settings: Settings) -> None:
+    folder = Path(settings.model).expanduser()
+    if not folder.exists():
+        raise ModelUnavailable(f"{_named(settings)}: there is no such folder.")
+    if not (folder / "config.json").is_file():
+        raise ModelUnavailable(f"{_named(settings)} is no model folder: it has no config.json.")
+
+
+def _looks_like_path(name: str) -> bool:
+    """A hub name has at most one slash and does not start like a path."""
+    return name.startswith(("/", ".", "~")) or name.count("/") > 1 or "\\" in name or Path(name).exists()
+
+
+def _named(settings: Settings) -> str:
+    return f"{variable('model')}={settings.model}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _set_threads(threads: int) -> None:
+    """One thread a physical core: OpenMP barriers stall when two share one."""
+    available = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else None
+    physical = psutil.cpu_count(logical=False) or 1
+    torch.set_num_threads(threads or min(physical, available or physical))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelUnavailable(f"{variable('device')}={name} is no device; auto, cpu, cuda and cuda:N are.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelUnavailable(f"{variable('device')}={name}: torch sees no CUDA device.")
+    return device
+
+
+def _dtype(name: str, device: torch.device, config: Any) -> torch.dtype:
+    """The precision. On a CPU bfloat16 pays only where the processor multiplies it and the model is large."""
+    if name != "auto":
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
+    if device.type != "cpu":
+        return torch.bfloat16
+    capable = torch.cpu.get_capabilities()
+    fast = capable.get("avx512_bf16") or capable.get("amx_bf16")
+    return torch.bfloat16 if fast and _parameters(config) >= _SMALL_MODEL_PARAMETERS else torch.float32
+
+
+def _parameters(config: Any) -> int:
+    """The size of a model, without making it; 0 where only its own code could tell."""
+    auto: Any = AutoModelForCausalLM
+    try:
+        with torch.device("meta"):
+            return sum(p.numel() for p in auto.from_config(config).parameters())
+    except _LOADING_ERRORS:
+        return 0
+
+
+def _context_tokens(wanted: int, config: Any) -> int:
+    allowed = next((value for name in _CONTEXT_NAMES if (value := getattr(config, name, None))), _DEFAULT_CONTEXT)
+    return min(wanted, int(allowed)) if wanted else int(allowed)
+
+
+def _revision(model: PreTrainedModel) -> str:
+    """The hub's commit, or a short hash of the folder's configuration, tokenizer and weights."""
+    commit = getattr(model.config, "_commit_hash", None)
+    if commit:
+        return str(commit)[:12]
+    folder = Path(str(model.name_or_path))
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in _HASHED for path in folder.glob(pattern)}):
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+        for block in _telling_blocks(path):
+            digest.update(block)
+    return digest.hexdigest()[:12]
+
+
+def _telling_blocks(path: Path) -> Iterator[bytes]:
+    """All of a small file, the first and last 8 MiB of a large one."""
+    with path.open("rb") as file:
+        if path.stat().st_size <= _WHOLE_BYTES:
+            yield file.read()
+            return
+        yield file.read(_EDGE_BYTES)
+        file.seek(-_EDGE_BYTES, 2)
+        yield file.read(_EDGE_BYTES)

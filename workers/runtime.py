@@ -1,0 +1,201 @@
+"""Runtime: one worker process from its start to its end.
+
+Wires a Generator, SQL, Redis and Celery together and handles the signals. Celery's thread pool gives each Turn a
+thread that only waits; deadlines, cancellation and drain are ours, since that pool has none. The first SIGTERM or
+SIGINT drains: claim no more, give running answers `drain_s`, return the rest to the queue. The second ends at once.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import structlog
+from celery.worker import state as celery_state
+
+from core import turns
+from core.database import Database
+from core.errors import DatabaseUnavailable
+from core.queue import WakeUps, make_celery
+from core.redis import connect
+from core.settings import Settings
+from core.streams import Control, ReplyPublisher
+from workers import tasks
+from workers.answering import Answering
+from workers.generator import Generator
+from workers.heartbeat import Heartbeat
+from workers.running import RunningTurns
+
+log = structlog.get_logger(__name__)
+
+_GRACE_S = 1.5
+"""After `drain_s`, for cancelled answers to unwind and connections to close."""
+
+
+def run(settings: Settings, load: Callable[[Settings], Generator]) -> int:
+    """Answer Turns until a signal comes. Returns the exit status. Raises ModelUnavailable from `load`."""
+    signals = _Signals()
+    signals.exit_at_once()  # while the model is loaded, nothing is claimed that could be drained
+    generator = load(settings)
+    signals.count()
+    worker = _Worker(settings, generator)
+    worker.start()
+    signals.wait()
+    worker.drain(signals)
+    return 0
+
+
+class _Signals:
+    """SIGTERM and SIGINT, counted. `hurry` is set by the second one, or where there is nothing left to wait for."""
+
+    def __init__(self) -> None:
+        self._first, self.hurry = threading.Event(), threading.Event()
+
+    def exit_at_once(self) -> None:
+        """Leave the process on a signal."""
+        self._handle(_exit)
+
+    def count(self) -> None:
+        """Note signals from now on."""
+        self._handle(self._note)
+
+    def wait(self) -> None:
+        """Wait for the first signal."""
+        self._first.wait()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._first.is_set():
+            self.hurry.set()
+        self._first.set()
+
+    @staticmethod
+    def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, handler)
+
+
+class _Worker:
+    """Everything that runs in a worker process."""
+
+    def __init__(self, settings: Settings, generator: Generator) -> None:
+        self._settings, self._generator = settings, generator
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._database = Database(settings.effective_database_url)
+        self._client = connect(settings.redis_url)
+        self._celery = make_celery(settings.redis_url, settings.redis_prefix, concurrency=settings.max_batch_size)
+        self._wake_ups = WakeUps(self._celery)
+        self._publisher = ReplyPublisher(self._client, settings.redis_prefix, settings.stream_ttl_s)
+        self._running = RunningTurns(generator)
+        self._heartbeat = Heartbeat(settings, self._owner, self._database, self._client, self._running, generator.info)
+        self._stop = threading.Event()
+        self._control = threading.Thread(target=self._listen, name="control", daemon=True)
+        self._consumer = threading.Thread(target=self._consume, name="celery", daemon=True)
+        answering = Answering(
+            settings, self._owner, self._database, generator, self._publisher, self._wake_ups, self._running
+        )
+        tasks.register(self._celery, answering)
+
+    def start(self) -> None:
+        """Start every thread. Redis and SQL need not be there yet."""
+        log.info("The worker starts.", action="worker_starting", owner=self._owner, model=self._generator.info.name)
+        self._publisher.start()
+        self._heartbeat.start()
+        self._control.start()
+        self._consumer.start()
+
+    def drain(self, signals: _Signals) -> None:
+        """Claim no more, let running answers end, return the rest to the queue, close."""
+        log.info("The worker drains.", action="worker_draining", owner=self._owner, running=len(self._running.held()))
+        last_resort = threading.Timer(self._settings.drain_s + 2 * _GRACE_S, os._exit, args=(0,))
+        last_resort.daemon = True
+        last_resort.start()
+        self._running.stop_claiming()
+        celery_state.should_stop = 0  # read by Celery's loop, as at a signal
+        self._heartbeat.withdraw()
+        if not self._wait_idle(signals):
+            self._release()
+        self._close()
+        last_resort.cancel()
+        log.info("The worker ends.", action="worker_ended", owner=self._owner)
+
+    def _wait_idle(self, signals: _Signals) -> bool:
+        """Give running answers `drain_s`, or until the second signal. Whether all have ended."""
+
+        def watch() -> None:
+            if self._running.wait_idle(self._settings.drain_s):
+                signals.hurry.set()
+
+        threading.Thread(target=watch, name="drain", daemon=True).start()
+        signals.hurry.wait(self._settings.drain_s)
+        return self._running.wait_idle(0)
+
+    def _release(self) -> None:
+        """Return what is still being answered to the queue, and say nothing about it."""
+        for turn_id, fence in self._running.held().items():
+            self._running.lose(turn_id, fence)
+        try:
+            with self._database.write() as session:
+                released = turns.release(session, self._owner, datetime.now(UTC))
+        except DatabaseUnavailable as error:
+            log.warning("Turns could not be given back; their leases end.", action="release_failed", reason=str(error))
+            return
+        for turn_id in released:
+            log.info("A turn was given back.", action="turn_released", turn_id=turn_id)
+            self._wake_ups.send_soon(turn_id)
+
+    def _close(self) -> None:
+        self._generator.drain(0)
+        self._running.wait_idle(_GRACE_S)
+        self._stop.set()
+        self._consumer.join(_GRACE_S)
+        self._heartbeat.close()
+        self._publisher.close()
+        self._wake_ups.close()
+        self._generator.close()
+        self._database.close()
+
+    def _consume(self) -> None:
+        """Run Celery's consumer; it reconnects by itself for as long as Redis is away."""
+        self._celery.conf.worker_enable_remote_control = False
+        controller: Any = self._celery.WorkController(
+            hostname=self._owner,
+            pool="threads",
+            concurrency=self._settings.max_batch_size,
+            ready_callback=self._on_connected,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        controller.start()
+
+    def _on_connected(self, consumer: Any) -> None:
+        """Celery has (re)connected: say so, and call for what was queued while nobody listened."""
+        self._heartbeat.announce()
+        log.info("The worker is ready.", action="worker_ready", owner=self._owner, model=self._generator.info.name)
+        try:
+            with self._database.read() as session:
+                queued = turns.count_queued(session)
+        except DatabaseUnavailable as error:
+            log.warning("The queue cannot be counted.", action="count_failed", reason=str(error))
+            return
+        for _ in range(min(queued, self._settings.max_batch_size)):
+            self._wake_ups.send_soon()
+
+    def _listen(self) -> None:
+        Control(self._settings.redis_prefix).listen(
+            connect(self._settings.redis_url),
+            on_cancel=self._running.cancel,
+            on_forget=lambda conversation_ids: self._generator.forget(frozenset(conversation_ids)),
+            stop=self._stop,
+        )
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
