@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -21,6 +20,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, make_url
 
 from core.database import upgrade
+from pajama.valkey import EmbeddedValkey
 
 POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
 REDIS_VARIABLE = "PAJAMA_TEST_REDIS_URL"
@@ -67,17 +67,13 @@ def database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequ
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """The embedded Valkey of this test process. Use a `redis_prefix` of your own on it."""
-    from pajama.valkey import EmbeddedValkey
-
-    folder = Path(tempfile.mkdtemp(prefix="pajama-"))  # a socket's path may have about 100 characters
-    valkey = EmbeddedValkey(folder)
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The embedded Valkey of this test process. Use `redis_prefix` on it."""
+    valkey = EmbeddedValkey(tmp_path_factory.mktemp("valkey"))
     try:
         yield valkey.start()
     finally:
         valkey.stop()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
