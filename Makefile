@@ -8,7 +8,8 @@ PINS := pyproject.toml constraints.txt
 # An index to take PyTorch from, such as the CPU-only one that PyTorch's install page names.
 export PAJAMA_TORCH_INDEX
 TORCH_INDEX = $(if $(PAJAMA_TORCH_INDEX),--extra-index-url "$$PAJAMA_TORCH_INDEX")
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(TORCH_INDEX) --constraint constraints.txt --editable
+INSTALL = @echo "Installing Pajama into $(VENV); the first time takes minutes, PyTorch being large."; \
+  $(BIN)/python -m pip install --disable-pip-version-check $(TORCH_INDEX) --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
