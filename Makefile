@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINS := pyproject.toml constraints.txt
 
-# An index to take PyTorch from, such as the CPU-only one that PyTorch's install page names.
+# An index to take PyTorch from, such as the CPU-only one that PyTorch's install page names; may stand in .env too.
+PAJAMA_TORCH_INDEX ?= $(shell sed -n 's/^PAJAMA_TORCH_INDEX=//p' .env 2>/dev/null)
 export PAJAMA_TORCH_INDEX
 TORCH_INDEX = $(if $(PAJAMA_TORCH_INDEX),--extra-index-url "$$PAJAMA_TORCH_INDEX")
 INSTALL = @echo "Installing Pajama into $(VENV); the first time takes minutes, PyTorch being large."; \

@@ -59,6 +59,11 @@ NOT_YET = {"discord", "slack"}
 CHECKED = [name for name, service in OURS.items() if "test" in service["healthcheck"]]
 
 
+@pytest.fixture(autouse=True)
+def _away_from_the_checkouts_own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("above", [{}, _load(CPU)], ids=["gpu", "cpu"])
 def test_the_file_is_what_the_compose_schema_allows(above: dict[str, Any]) -> None:
     schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
@@ -123,8 +128,7 @@ def test_every_variable_is_a_setting_or_known_to_the_image_that_gets_it() -> Non
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_settings_of_a_service_are_valid(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_settings_of_a_service_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = {key: value for key, value in OURS[name]["environment"].items() if key in OUR_VARIABLES}
     for key, value in ours.items():
         monkeypatch.setenv(key, value)

@@ -40,3 +40,11 @@ def test_an_installed_checkout_is_not_installed_again(tmp_path: Path) -> None:
     assert "pip install" not in _make("--dry-run", "test", "up", folder=tmp_path).stdout
     (tmp_path / ".venv" / ".dev").unlink()
     assert "pip install" in _make("--dry-run", "test", folder=tmp_path).stdout
+
+
+def test_pytorch_comes_from_the_index_that_the_env_file_names(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    assert "index-url" not in _make("--dry-run", "up", folder=tmp_path).stdout
+    (tmp_path / ".env").write_text("PAJAMA_MODEL=slimpajama\nPAJAMA_TORCH_INDEX=https://index.example/cpu\n")
+    assert '--extra-index-url "$PAJAMA_TORCH_INDEX"' in _make("--dry-run", "up", folder=tmp_path).stdout
