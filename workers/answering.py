@@ -113,8 +113,7 @@ class Answering:
         log.info("A turn was claimed.", action="turn_claimed", attempt=claimed.attempt)
         self._publish(claimed, ReplyEventKind.STARTED)
         try:
-            outcome = self._outcome(claimed, turn)
-            self._persisted(turn, lambda session: turns.finish(session, outcome, _now()))
+            outcome = self._finished(turn, self._outcome(claimed, turn))
         except LeaseLost:
             log.warning("A turn was lost to another worker.", action="lease_lost")
             return
@@ -127,6 +126,27 @@ class Answering:
             completion_tokens=outcome.usage.completion_tokens,
             timings_ms=outcome.timings_ms,
         )
+
+    def _finished(self, turn: RunningTurn, outcome: Outcome) -> Outcome:
+        """Write the Outcome, or, where that cannot be stored, that the Turn failed. Returns what was written."""
+        try:
+            self._persisted(turn, lambda session: turns.finish(session, outcome, _now()))
+        except LeaseLost:
+            raise
+        except Exception:  # the edge: a Turn that cannot be stored must still end, or it would be held for ever
+            log.exception("An answer could not be stored.", action="finish_failed", failure=FailureCode.ENGINE)
+        else:
+            return outcome
+        failed = Outcome(
+            turn_id=outcome.turn_id,
+            generation_id=outcome.generation_id,
+            fence=outcome.fence,
+            state=TurnState.FAILED,
+            finish_reason=FinishReason.ERROR,
+            failure=FailureCode.ENGINE,
+        )
+        self._persisted(turn, lambda session: turns.finish(session, failed, _now()))
+        return failed
 
     def _outcome(self, claimed: ClaimedTurn, turn: RunningTurn) -> Outcome:
         """Make the answer, or say why there is none. Raises LeaseLost."""
@@ -199,8 +219,9 @@ class Answering:
     def _add(self, draft: Draft, delta: TextDelta) -> None:
         if draft.first_token_ms is None:
             draft.first_token_ms = (time.monotonic() - draft.clock) * 1000
-        self._publish(draft.claimed, ReplyEventKind.DELTA, offset=len(draft.text), text=delta.text)
-        draft.text += delta.text
+        text = delta.text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL stores no NUL
+        self._publish(draft.claimed, ReplyEventKind.DELTA, offset=len(draft.text), text=text)
+        draft.text += text
 
     def _made(self, draft: Draft, finished: Finished) -> Outcome:
         """The Outcome of an answer that the Generator ended."""

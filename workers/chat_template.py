@@ -40,7 +40,7 @@ _SEPARATOR = "\n\n"
 _NAMES: dict[Role, str] = {"system": "System", "user": "User", "assistant": "Assistant"}
 # What a template raises when it is given roles it does not know how to put. UndefinedError is a TemplateError.
 _REFUSALS = (TemplateError, ValueError, TypeError, LookupError)
-_CACHED_CONTENTS = 4096
+_CACHED_CONTENTS = 1024
 _CACHED_FRAMES = 512
 
 

@@ -88,7 +88,10 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(self._settings.heartbeat_s):
-            self.beat()
+            try:
+                self.beat()
+            except Exception:  # the edge: without a heartbeat every Turn of this worker would be lost
+                log.exception("A heartbeat failed.", action="heartbeat_failed")
             self._say_ready()
 
     def _say_ready(self) -> None:

@@ -45,11 +45,11 @@ def run(settings: Settings, load: Callable[[Settings], Generator]) -> int:
     signals.exit_at_once()  # while the model is loaded, nothing is claimed that could be drained
     generator = load(settings)
     signals.count()
-    worker = _Worker(settings, generator)
+    worker = _Worker(settings, generator, signals)
     worker.start()
     signals.wait()
-    worker.drain(signals)
-    return 0
+    worker.drain()
+    return 1 if worker.failed else 0
 
 
 class _Signals:
@@ -70,6 +70,10 @@ class _Signals:
         """Wait for the first signal."""
         self._first.wait()
 
+    def stop(self) -> None:
+        """Stop as if the first signal had come."""
+        self._first.set()
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._first.is_set():
             self.hurry.set()
@@ -84,8 +88,9 @@ class _Signals:
 class _Worker:
     """Everything that runs in a worker process."""
 
-    def __init__(self, settings: Settings, generator: Generator) -> None:
-        self._settings, self._generator = settings, generator
+    def __init__(self, settings: Settings, generator: Generator, signals: _Signals) -> None:
+        self._settings, self._generator, self._signals = settings, generator, signals
+        self.failed = False
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._database = Database(settings.effective_database_url)
         self._client = connect(settings.redis_url)
@@ -95,6 +100,7 @@ class _Worker:
         self._running = RunningTurns(generator)
         self._heartbeat = Heartbeat(settings, self._owner, self._database, self._client, self._running, generator.info)
         self._stop = threading.Event()
+        self._draining = False
         self._control = threading.Thread(target=self._listen, name="control", daemon=True)
         self._consumer = threading.Thread(target=self._consume, name="celery", daemon=True)
         answering = Answering(
@@ -110,30 +116,31 @@ class _Worker:
         self._control.start()
         self._consumer.start()
 
-    def drain(self, signals: _Signals) -> None:
+    def drain(self) -> None:
         """Claim no more, let running answers end, return the rest to the queue, close."""
         log.info("The worker drains.", action="worker_draining", owner=self._owner, running=len(self._running.held()))
         last_resort = threading.Timer(self._settings.drain_s + 2 * _GRACE_S, os._exit, args=(0,))
         last_resort.daemon = True
         last_resort.start()
         self._running.stop_claiming()
+        self._draining = True
         celery_state.should_stop = 0  # read by Celery's loop, as at a signal
-        self._heartbeat.withdraw()
-        if not self._wait_idle(signals):
+        threading.Thread(target=self._heartbeat.withdraw, name="withdraw", daemon=True).start()  # Redis may hang
+        if not self._wait_idle():
             self._release()
         self._close()
         last_resort.cancel()
         log.info("The worker ends.", action="worker_ended", owner=self._owner)
 
-    def _wait_idle(self, signals: _Signals) -> bool:
+    def _wait_idle(self) -> bool:
         """Give running answers `drain_s`, or until the second signal. Whether all have ended."""
 
         def watch() -> None:
             if self._running.wait_idle(self._settings.drain_s):
-                signals.hurry.set()
+                self._signals.hurry.set()
 
         threading.Thread(target=watch, name="drain", daemon=True).start()
-        signals.hurry.wait(self._settings.drain_s)
+        self._signals.hurry.wait(self._settings.drain_s)
         return self._running.wait_idle(0)
 
     def _release(self) -> None:
@@ -173,7 +180,11 @@ class _Worker:
             without_mingle=True,
             without_heartbeat=True,
         )
-        controller.start()
+        controller.start()  # returns when it is told to stop, and after an error that it cannot recover from
+        if not self._draining:
+            log.error("Celery ended by itself; the worker ends too.", action="celery_ended", owner=self._owner)
+            self.failed = True
+            self._signals.stop()
 
     def _on_connected(self, consumer: Any) -> None:
         """Celery has (re)connected: say so, and call for what was queued while nobody listened."""
@@ -189,12 +200,15 @@ class _Worker:
             self._wake_ups.send_soon()
 
     def _listen(self) -> None:
-        Control(self._settings.redis_prefix).listen(
-            connect(self._settings.redis_url),
-            on_cancel=self._running.cancel,
-            on_forget=lambda conversation_ids: self._generator.forget(frozenset(conversation_ids)),
-            stop=self._stop,
-        )
+        client, control = connect(self._settings.redis_url), Control(self._settings.redis_prefix)
+        while not self._stop.is_set():
+            try:
+                control.listen(client, self._running.cancel, self._forget, self._stop)
+            except Exception:  # the edge: one message that cannot be read must not end the listening
+                log.exception("A control message could not be handled.", action="control_failed")
+
+    def _forget(self, conversation_ids: list[int]) -> None:
+        self._generator.forget(frozenset(conversation_ids))
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

@@ -20,9 +20,10 @@ from core.queue import WakeUps, make_celery
 from core.redis import connect
 from core.settings import Settings
 from core.streams import ReplyPublisher
-from core.values import FinishReason, InboundMessage, Person, Place, TurnState
+from core.values import FinishReason, InboundMessage, Person, Place, TurnState, Usage
 from tests.workers.serve import PacedGenerator
 from workers.answering import Answering
+from workers.generator import Finished, TextDelta, Timings
 from workers.heartbeat import Heartbeat
 from workers.running import RunningTurns
 
@@ -142,6 +143,26 @@ def test_an_unexpected_error_ends_this_turn_only_and_keeps_its_text(tmp_path: Pa
     assert (desk.turn(broken).state, desk.turn(broken).failure) == (TurnState.FAILED, "engine")
     assert desk.generation(broken).text == "w0 w1 "
     assert desk.turn(good).state is TurnState.DONE
+    desk.close()
+
+
+class Unstorable(PacedGenerator):
+    """Says a NUL, and gives token ids that no vocabulary has."""
+
+    def _events(self, prompt: Prompt, request_id: str, deadline: float) -> Iterator[Any]:
+        yield TextDelta("a\0b")
+        ids = (-1,) if "ids" in prompt.parts[-1].text else ()
+        yield Finished(FinishReason.STOP, Usage(), ids, Timings(1.0, 1.0))
+
+
+def test_what_no_database_stores_is_replaced_and_never_holds_a_turn(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Unstorable())
+    nul, ids = desk.say("nul"), desk.say("bad ids")
+    desk.answering.answer_next()
+    desk.answering.answer_next()
+    assert desk.generation(nul).text == "a\N{REPLACEMENT CHARACTER}b"
+    assert desk.turn(nul).state is TurnState.DONE
+    assert (desk.turn(ids).state, desk.turn(ids).failure) == (TurnState.FAILED, "engine")
     desk.close()
 
 

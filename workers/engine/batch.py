@@ -267,6 +267,7 @@ class BatchEngine:
     def _end(self, request: Request, finish: EngineFinish) -> None:
         with self._changed:
             self._open.pop(request.asked.request_id, None)
+            self._cancelled.discard(request.asked.request_id)  # a later request may have the same id
             self._changed.notify_all()
         request.put(finish)
 
