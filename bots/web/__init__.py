@@ -1,0 +1,1 @@
+"""The web page: FastAPI, server-sent events, one page without a build step."""

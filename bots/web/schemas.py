@@ -1,0 +1,132 @@
+"""What the page and the server say to each other, as JSON. Knows the form; the sentences in it are given."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from core.history import GenerationView, TurnView
+from core.service import MAX_COMMENT_CHARS
+from core.values import FinishReason, Rating, TurnState, Usage
+
+EventId = Annotated[str, StringConstraints(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+"""Made by the page for each message, so that one that is sent twice is one Turn."""
+
+
+class Request(BaseModel):
+    """Base of what the page sends: unknown fields are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MessageRequest(Request):
+    """A message or a slash command. How long it may be is a setting; the body's size bounds it here."""
+
+    event_id: EventId
+    text: str
+
+
+class FeedbackRequest(Request):
+    """A rating, or null to take it back."""
+
+    rating: Rating | None
+    comment: Annotated[str, Field(max_length=MAX_COMMENT_CHARS)] = ""
+
+
+class Refusal(BaseModel):
+    """Why something was not done: a stable code and a sentence in the person's language."""
+
+    code: str
+    message: str
+
+
+class AnswerBody(BaseModel):
+    """One answer."""
+
+    generation_id: int
+    number: int
+    text: str
+    finish_reason: FinishReason | None
+    model: str | None
+    model_revision: str | None
+    usage: Usage
+    timings_ms: dict[str, float]
+    rating: Rating | None
+
+    @classmethod
+    def of(cls, view: GenerationView) -> AnswerBody:
+        """The answer that `view` shows."""
+        return cls.model_validate(view, from_attributes=True)
+
+
+class TurnBody(BaseModel):
+    """One Turn as the page shows it. `status` is the sentence below it; `failure` says why there is no answer."""
+
+    turn_id: int
+    seq: int
+    state: TurnState
+    fence: int
+    text: str
+    recipe: str
+    cancel_requested: bool
+    status: str
+    failure: Refusal | None
+    answer: AnswerBody | None
+
+    @classmethod
+    def of(cls, view: TurnView, *, status: str, failure: Refusal | None) -> TurnBody:
+        """The Turn that `view` shows."""
+        return cls(
+            turn_id=view.turn_id,
+            seq=view.seq,
+            state=view.state,
+            fence=view.fence,
+            text=view.text,
+            recipe=view.recipe,
+            cancel_requested=view.cancel_requested,
+            status=status,
+            failure=failure,
+            answer=AnswerBody.of(view.answer) if view.answer else None,
+        )
+
+
+class TakenBody(BaseModel):
+    """What the server made of a message: a Turn, or what a command did."""
+
+    turn: TurnBody | None = None
+    reply: str | None = None
+    why: int | None = None
+
+
+class HistoryBody(BaseModel):
+    """The conversation since its last reset, oldest first."""
+
+    turns: list[TurnBody]
+
+
+class PromptMessageBody(BaseModel):
+    """One message of a Prompt."""
+
+    role: str
+    text: str
+
+
+class WhyBody(BaseModel):
+    """Why a Turn was answered so: the Prompt as the model saw it, with its counts, timings and sampling."""
+
+    turn_id: int
+    messages: list[PromptMessageBody]
+    answer: AnswerBody
+    recipe: str
+    recipe_version: str
+    budget: int
+    sampling: dict[str, Any]
+    notes: list[str]
+
+
+class TextsBody(BaseModel):
+    """The page's sentences."""
+
+    language: str
+    texts: dict[str, str]

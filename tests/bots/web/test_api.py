@@ -1,0 +1,457 @@
+"""The web API over real sockets: what it does, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from bots.web.guards import MAX_BODY_BYTES
+from core.errors import FailureCode
+from core.models import Delivery, Feedback, Turn
+from core.values import DeliveryState
+from tests.bots.web.conftest import Site, served
+from tests.bots.web.scripted_worker import Failure, Gate
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event."""
+
+    name: str
+    id: str
+    data: dict[str, Any]
+
+
+def events(response: httpx.Response) -> Iterator[Event]:
+    """The events of a stream, as a browser reads them."""
+    fields: dict[str, str] = {}
+    for line in response.iter_lines():
+        name, _, value = line.partition(": ")
+        if name:
+            fields[name] = value
+        elif "event" in fields:
+            yield Event(fields["event"], fields.get("id", ""), json.loads(fields["data"]))
+            fields = {}
+
+
+def say(visitor: httpx.Client, text: str, event_id: str | None = None) -> httpx.Response:
+    return visitor.post("/api/messages", json={"text": text, "event_id": event_id or uuid4().hex})
+
+
+def asked(visitor: httpx.Client, text: str) -> int:
+    response = say(visitor, text)
+    assert response.status_code == 200, response.text
+    return int(response.json()["turn"]["turn_id"])
+
+
+def followed(visitor: httpx.Client, turn_id: int, last_event_id: str = "") -> list[Event]:
+    headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+    with visitor.stream("GET", f"/api/turns/{turn_id}/events", headers=headers) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        return list(events(response))
+
+
+def followed_live(response: httpx.Response, gate: Gate) -> Iterator[Event]:
+    """The events of a stream; its answer goes on once the first has arrived."""
+    for event in events(response):
+        gate.set()
+        yield event
+
+
+def shown(happened: list[Event]) -> str:
+    """What a page shows after these events."""
+    text = ""
+    for event in happened:
+        if event.name == "text":
+            text = text[: event.data["offset"]] + event.data["text"]
+    return text
+
+
+@pytest.fixture
+def visitor(site: Site) -> Iterator[httpx.Client]:
+    with site.visitor() as client:
+        yield client
+
+
+@pytest.fixture
+def gate(site: Site) -> Iterator[Gate]:
+    """A gate that is open at the end, whatever happens."""
+    gate = Gate()
+    yield gate
+    gate.set()
+
+
+class TestAnswer:
+    def test_an_answer_streams_in_and_ends_with_the_turn(self, visitor: httpx.Client) -> None:
+        happened = followed(visitor, asked(visitor, "hello"))
+        end = happened[-1]
+        assert shown(happened) == "You said: hello"
+        assert (end.name, end.data["state"], end.data["answer"]["text"]) == ("end", "done", "You said: hello")
+        assert end.data["answer"]["usage"]["completion_tokens"] == 3
+
+    def test_the_history_holds_the_conversation_in_order(self, visitor: httpx.Client) -> None:
+        for text in ("one", "two"):
+            followed(visitor, asked(visitor, text))
+        turns = visitor.get("/api/history").json()["turns"]
+        assert [(turn["text"], turn["answer"]["text"]) for turn in turns] == [
+            ("one", "You said: one"),
+            ("two", "You said: two"),
+        ]
+
+    def test_the_same_event_twice_is_one_turn(self, visitor: httpx.Client) -> None:
+        first, second = (say(visitor, "once", "the-same-event") for _ in range(2))
+        assert first.status_code == second.status_code == 200
+        assert first.json()["turn"]["turn_id"] == second.json()["turn"]["turn_id"]
+        assert len(visitor.get("/api/history").json()["turns"]) == 1
+
+    def test_event_ids_of_two_visitors_do_not_meet(self, site: Site, visitor: httpx.Client) -> None:
+        with site.visitor() as other:
+            ids = {say(client, "mine", "the-same-event").json()["turn"]["turn_id"] for client in (visitor, other)}
+        assert len(ids) == 2
+
+    @pytest.mark.parametrize("cut", [1, 4, 8])
+    def test_a_stream_goes_on_where_it_broke(self, site: Site, visitor: httpx.Client, gate: Gate, cut: int) -> None:
+        words = ["Ä", "bc", "de", "f 🌙", "gh", "!"]
+        text = f"count to {cut}"
+        site.worker.script[text] = [*words[:4], gate, *words[4:]]
+        turn_id, before = asked(visitor, text), ""
+        with visitor.stream("GET", f"/api/turns/{turn_id}/events") as response:
+            for event in events(response):
+                if event.name == "text":
+                    before += event.data["text"]
+                    if len(before) == 8:
+                        break
+        fence = int(event.id.split(":")[0])
+        with visitor.stream(
+            "GET", f"/api/turns/{turn_id}/events", headers={"Last-Event-ID": f"{fence}:{cut}"}
+        ) as response:
+            *after, end = followed_live(response, gate)
+        assert before[:cut] + "".join(e.data["text"] for e in after if e.name == "text") == "".join(words)
+        assert end.data["answer"]["text"] == "".join(words)
+
+    def test_a_failed_answer_says_why_in_the_visitors_language(self, site: Site) -> None:
+        site.worker.script["fail"] = ["Hm", Failure(FailureCode.DEADLINE)]
+        sentences = set()
+        for language in ("en", "zh-CN"):
+            with site.visitor(**{"Accept-Language": language}) as visitor:
+                end = followed(visitor, asked(visitor, "fail"))[-1].data
+                assert (end["state"], end["failure"]["code"]) == ("failed", "deadline")
+                sentences.add(end["failure"]["message"])
+        assert len(sentences) == 2
+
+    def test_what_was_shown_is_in_the_ledger(self, site: Site, visitor: httpx.Client) -> None:
+        turn_id = asked(visitor, "note this")
+        generation_id = followed(visitor, turn_id)[-1].data["answer"]["generation_id"]
+        visitor.get("/api/history")  # the ledger is written after the last byte; this request comes later
+        with site.database.read() as session:
+            delivery = session.scalars(select(Delivery).where(Delivery.generation_id == generation_id)).one()
+            assert (delivery.chunk, delivery.state) == (0, DeliveryState.SENT)
+            assert session.get_one(Turn, turn_id).delivered_at is not None
+
+    def test_an_answer_nobody_followed_is_delivered_by_the_history(self, site: Site, visitor: httpx.Client) -> None:
+        turn_id = asked(visitor, "later")
+        while visitor.get(f"/api/turns/{turn_id}").json()["state"] != "done":
+            pass
+        visitor.get("/api/history")
+        visitor.get("/api/history")  # on the same connection: what runs after the first response has run
+        with site.database.read() as session:
+            assert session.get_one(Turn, turn_id).delivered_at is not None
+
+
+class TestActions:
+    def test_stop_keeps_what_is_written(self, site: Site, visitor: httpx.Client, gate: Gate) -> None:
+        site.worker.script["go on"] = ["La ", "la ", gate, "never"]
+        turn_id = asked(visitor, "go on")
+        with visitor.stream("GET", f"/api/turns/{turn_id}/events") as response:
+            happened = []
+            for event in events(response):
+                happened.append(event)
+                if shown(happened) == "La la ":
+                    assert visitor.post(f"/api/turns/{turn_id}/stop").status_code == 200
+        assert happened[-1].data["state"] == "cancelled"
+        assert happened[-1].data["answer"]["text"] == "La la "
+
+    def test_a_queued_turn_is_stopped_at_once(self, site: Site, visitor: httpx.Client, gate: Gate) -> None:
+        site.worker.script["first"] = ["1", gate]
+        asked(visitor, "first")
+        second = asked(visitor, "second")
+        assert visitor.post(f"/api/turns/{second}/stop").json()["state"] == "cancelled"
+        assert followed(visitor, second)[-1].data["state"] == "cancelled"
+
+    def test_regenerating_gives_another_answer(self, site: Site, visitor: httpx.Client) -> None:
+        site.worker.script["dice"] = ["three"]
+        turn_id = asked(visitor, "dice")
+        followed(visitor, turn_id)
+        site.worker.script["dice"] = ["five"]
+        assert visitor.post(f"/api/turns/{turn_id}/regenerate").json()["turn"]["state"] == "queued"
+        end = followed(visitor, turn_id)[-1].data
+        assert (end["answer"]["text"], end["answer"]["number"]) == ("five", 2)
+
+    def test_regenerating_an_open_turn_is_a_conflict(self, site: Site, visitor: httpx.Client, gate: Gate) -> None:
+        site.worker.script["slow"] = ["s", gate]
+        turn_id = asked(visitor, "slow")
+        refused = visitor.post(f"/api/turns/{turn_id}/regenerate")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+
+    def test_feedback_is_stored_changed_and_taken_back(self, site: Site, visitor: httpx.Client) -> None:
+        turn_id = asked(visitor, "rate me")
+        generation_id = followed(visitor, turn_id)[-1].data["answer"]["generation_id"]
+
+        def stored() -> list[tuple[str, str]]:
+            with site.database.read() as session:
+                rows = session.scalars(select(Feedback).where(Feedback.generation_id == generation_id))
+                return [(row.rating.value, row.comment) for row in rows]
+
+        for rating, comment, expected in (
+            ("down", "too short", [("down", "too short")]),
+            ("up", "", [("up", "")]),
+            (None, "", []),
+        ):
+            body = {"rating": rating, "comment": comment}
+            assert visitor.post(f"/api/turns/{turn_id}/feedback", json=body).status_code == 204
+            assert stored() == expected
+
+    def test_why_shows_the_prompt_with_counts_and_model(self, visitor: httpx.Client) -> None:
+        followed(visitor, asked(visitor, "my name is Ada"))
+        turn_id = asked(visitor, "what is my name?")
+        followed(visitor, turn_id)
+        told = visitor.get(f"/api/turns/{turn_id}/why").json()
+        said = [(message["role"], message["text"]) for message in told["messages"] if message["role"] != "system"]
+        assert said == [
+            ("user", "my name is Ada"),
+            ("assistant", "You said: my name is Ada"),
+            ("user", "what is my name?"),
+        ]
+        assert told["answer"]["model_revision"] == "r1"
+        assert told["answer"]["timings_ms"]["first_token"] == 7.25
+        assert told["sampling"]["temperature"] == 0.7
+
+    def test_a_reset_leaves_nothing_to_see(self, visitor: httpx.Client) -> None:
+        followed(visitor, asked(visitor, "old"))
+        assert visitor.post("/api/reset").status_code == 204
+        assert visitor.get("/api/history").json() == {"turns": []}
+
+
+class TestProtection:
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", ""),
+            ("GET", "/events"),
+            ("GET", "/why"),
+            ("POST", "/stop"),
+            ("POST", "/regenerate"),
+            ("POST", "/feedback"),
+        ],
+    )
+    def test_another_visitors_turn_is_not_found(
+        self, site: Site, visitor: httpx.Client, method: str, path: str
+    ) -> None:
+        turn_id = asked(visitor, "secret")
+        followed(visitor, turn_id)
+        with site.visitor() as other:
+            followed(other, asked(other, "mine"))
+            body = {"rating": "up"} if path == "/feedback" else None
+            refused = other.request(method, f"/api/turns/{turn_id}{path}", json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "not_found")
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+        ],
+    )
+    def test_a_post_from_another_site_is_refused(self, visitor: httpx.Client, headers: dict[str, str]) -> None:
+        body = {"text": "hi", "event_id": uuid4().hex}
+        refused = visitor.post("/api/messages", json=body, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "cross_origin")
+        assert visitor.get("/api/history").json() == {"turns": []}
+
+    def test_a_post_from_the_page_itself_is_taken(self, site: Site, visitor: httpx.Client) -> None:
+        headers = {"Origin": site.url.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+        body = {"text": "hi", "event_id": uuid4().hex}
+        assert visitor.post("/api/messages", json=body, headers=headers).status_code == 200
+
+    @pytest.mark.parametrize("chunked", [False, True])
+    def test_a_body_that_is_too_large_is_refused(self, visitor: httpx.Client, chunked: bool) -> None:
+        def chunks() -> Iterator[bytes]:
+            for _ in range(MAX_BODY_BYTES // 1024 + 1):
+                yield b"x" * 1024
+
+        content = chunks() if chunked else b"".join(chunks())
+        refused = visitor.post("/api/messages", content=content, headers={"Content-Type": "application/json"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")
+
+    @pytest.mark.parametrize(
+        ("text", "status", "code"),
+        [(" \n\t", 422, "empty"), ("x" * 5001, 413, "too_long")],
+    )
+    def test_a_message_that_cannot_be_taken_is_refused_with_a_sentence(
+        self, visitor: httpx.Client, text: str, status: int, code: str
+    ) -> None:
+        refused = say(visitor, text)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (status, code)
+        assert refused.json()["error"]["message"]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{",
+            b"[]",
+            b'{"text": "x"}',
+            b'{"text": 1, "event_id": "12345678"}',
+            b'{"text":"x","event_id":"a b c d e"}',
+        ],
+    )
+    def test_a_body_that_is_none_is_refused(self, visitor: httpx.Client, body: bytes) -> None:
+        refused = visitor.post("/api/messages", content=body, headers={"Content-Type": "application/json"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid")
+
+    def test_a_comment_that_is_too_long_is_refused(self, visitor: httpx.Client) -> None:
+        turn_id = asked(visitor, "comment on me")
+        followed(visitor, turn_id)
+        body = {"rating": "up", "comment": "x" * 2001}
+        assert visitor.post(f"/api/turns/{turn_id}/feedback", json=body).status_code == 422
+
+    @pytest.mark.parametrize("text", ["\x00\x1b[31mred\x07", "مرحبا \u202eabc", "\\ud800 alone", "<|im_start|>system"])
+    def test_odd_characters_come_back_as_text(self, visitor: httpx.Client, text: str) -> None:
+        end = followed(visitor, asked(visitor, text))[-1].data
+        assert end["answer"]["text"] == f"You said: {end['text']}"
+        assert "\x00" not in end["text"] and "\x1b" not in end["text"]
+
+    def test_a_lone_surrogate_is_replaced(self, visitor: httpx.Client) -> None:
+        body = b'{"text": "a\\ud800b", "event_id": "%s"}' % uuid4().hex.encode()
+        taken = visitor.post("/api/messages", content=body, headers={"Content-Type": "application/json"})
+        assert taken.json()["turn"]["text"] == "a\N{REPLACEMENT CHARACTER}b"
+
+    @pytest.mark.parametrize("path", ["/", "/api/history", "/healthz", "/no-such-page", "/api/turns/999999999"])
+    def test_every_answer_carries_the_security_headers(self, visitor: httpx.Client, path: str) -> None:
+        headers = visitor.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "server" not in headers
+
+    def test_what_people_said_is_not_cached_and_files_are(self, visitor: httpx.Client) -> None:
+        asset = visitor.get("/").text.split('href="')[2].split('"')[0]
+        assert visitor.get("/api/history").headers["cache-control"] == "no-store"
+        assert "immutable" in visitor.get(asset).headers["cache-control"]
+
+    def test_too_many_waiting_messages_are_refused_as_busy(self, site: Site, visitor: httpx.Client, gate: Gate) -> None:
+        site.worker.script["hold"] = ["h", gate]
+        turn_id = asked(visitor, "hold")
+        with visitor.stream("GET", f"/api/turns/{turn_id}/events") as response:
+            next(e for e in events(response) if e.name == "text")  # it runs: the next ones wait
+        answers = [say(visitor, f"more {number}") for number in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[-1].json()["error"]["code"] == "busy"
+        assert answers[-1].headers["retry-after"]
+
+
+class TestSession:
+    def test_the_cookie_is_signed_strict_and_hidden_from_scripts(self, visitor: httpx.Client) -> None:
+        cookie = visitor.get("/api/history").headers["set-cookie"].lower()
+        assert "httponly" in cookie and "samesite=strict" in cookie and "secure" not in cookie
+
+    def test_a_tampered_cookie_is_a_new_session(self, site: Site, visitor: httpx.Client) -> None:
+        turn_id = asked(visitor, "mine alone")
+        value = visitor.cookies["pajama_session"]
+        forged = value[:10] + ("A" if value[10] != "A" else "B") + value[11:]
+        with site.visitor(Cookie=f"pajama_session={forged}") as thief:
+            answer = thief.get("/api/history")
+            assert answer.json() == {"turns": []}
+            assert "pajama_session=" in answer.headers["set-cookie"]
+            assert thief.get(f"/api/turns/{turn_id}").status_code == 404
+
+    def test_the_page_itself_starts_no_session(self, visitor: httpx.Client) -> None:
+        """A strict cookie does not come along with a link from elsewhere: a new one would replace it."""
+        assert "set-cookie" not in visitor.get("/").headers
+
+    def test_the_key_is_made_once_and_readable_by_its_owner_only(self, site: Site) -> None:
+        key = site.settings.data_dir / "web_secret"
+        assert key.stat().st_mode & 0o777 == 0o600
+        assert len(key.read_text()) >= 32
+
+    def test_a_restart_keeps_the_session(self, site: Site, visitor: httpx.Client) -> None:
+        followed(visitor, asked(visitor, "remember"))
+        with served(site.settings) as url, httpx.Client(base_url=url, cookies=visitor.cookies) as again:
+            assert [turn["text"] for turn in again.get("/api/history").json()["turns"]] == ["remember"]
+
+    def test_a_secure_cookie_is_sent_over_https_only(self, site: Site) -> None:
+        settings = site.settings.model_copy(update={"web_secure_cookie": True})
+        with served(settings) as url:
+            assert "secure" in httpx.get(f"{url}api/history").headers["set-cookie"].lower()
+
+
+class TestLanguage:
+    @pytest.mark.parametrize(
+        ("header", "cookie", "language"),
+        [
+            ("", "", "en"),
+            ("zh-CN,zh;q=0.9,en;q=0.8", "", "zh-CN"),
+            ("fr, zh;q=0.2, en;q=0.9", "", "en"),
+            ("zh-CN", "en", "en"),
+            ("en", "zh-CN", "zh-CN"),
+            (";q=x,,*;q=0", "nonsense", "en"),
+        ],
+    )
+    def test_the_choice_wins_over_the_browsers_language(
+        self, visitor: httpx.Client, header: str, cookie: str, language: str
+    ) -> None:
+        headers = {"Accept-Language": header, "Cookie": f"pajama_language={cookie}"}
+        assert visitor.get("/api/texts", headers=headers).json()["language"] == language
+        assert f'<html lang="{language}">' in visitor.get("/", headers=headers).text
+
+    def test_no_text_of_the_page_is_missing(self, visitor: httpx.Client) -> None:
+        """Every key that a script or the page asks for is in the catalogue."""
+        static = Path("bots/web/static")
+        asked_for = {
+            part.split('"')[0] for script in static.glob("*.js") for part in script.read_text().split('say("')[1:]
+        }
+        texts = visitor.get("/api/texts").json()["texts"]
+        assert asked_for and asked_for <= texts.keys()
+
+
+class TestFaults:
+    def test_a_database_that_is_away_is_a_sentence(self, site: Site, tmp_path: Path) -> None:
+        settings = site.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'no' / 'such.db'}"})
+        with served(settings) as url, httpx.Client(base_url=url) as visitor:
+            refused = say(visitor, "hello")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+            assert refused.json()["error"]["message"]
+            assert visitor.get("/healthz").status_code == 503
+            assert visitor.get("/").status_code == 200
+
+    def test_a_message_is_taken_while_redis_is_away(self, site: Site, tmp_path: Path) -> None:
+        settings = site.settings.model_copy(update={"redis_url": f"unix://{tmp_path}/none.sock"})
+        with served(settings) as url, httpx.Client(base_url=url, timeout=20) as visitor:
+            assert say(visitor, "hello").status_code == 200
+            assert visitor.get("/healthz").status_code == 503
+
+    def test_open_streams_do_not_delay_the_end(self, site: Site, gate: Gate) -> None:
+        site.worker.script["wait for it"] = ["…", gate]
+        with httpx.Client(timeout=20) as visitor:
+            with served(site.settings) as url:
+                visitor.base_url = httpx.URL(url)
+                turn_id = asked(visitor, "wait for it")
+                request = visitor.build_request("GET", f"/api/turns/{turn_id}/events")
+                stream = events(visitor.send(request, stream=True))
+                next(e for e in stream if e.name == "text")
+                stopped = time.monotonic()
+            assert time.monotonic() - stopped < 2
+            assert "end" not in {event.name for event in stream}
