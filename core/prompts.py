@@ -297,7 +297,7 @@ def _message(speech: Speech, shared: bool) -> str:
 
 def _merged(parts: Iterable[PromptPart]) -> Iterator[PromptPart]:
     """Join what people said with no answer between into one part: chat templates want the roles to alternate."""
-    for role, run in groupby(parts, key=attrgetter("role")):
+    for _role, run in groupby(parts, key=attrgetter("role")):
         first, *others = run
         yield replace(first, text="\n\n".join(p.text for p in (first, *others))) if others else first
 

@@ -1,0 +1,292 @@
+"""The slash commands that every platform has: their names and options, how they are typed, what they do.
+
+Where a platform has commands of its own (Discord, Slack), it registers `COMMANDS` there; elsewhere `parse` reads them
+from what is typed. Knows no platform; what a command says comes from the catalogue.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bots.texts import text
+from core.errors import BadCommand, Conflict, NotFound, UnknownCommand
+from core.history import Explanation, TurnView
+from core.service import Service
+from core.values import InboundMessage, Person, Place, Rating
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a command. `rest` takes everything that is left; a word of `choices` may stand without its name."""
+
+    name: str
+    description: str
+    required: bool = False
+    rest: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command. `description` is a key of the catalogue, as each option's is; `recipe` makes its text a Turn."""
+
+    name: str
+    description: str
+    options: tuple[Option, ...] = ()
+    recipe: str | None = None
+
+    @property
+    def usage(self) -> str:
+        """How it is typed."""
+        words = [f"/{self.name}"]
+        for option in self.options:
+            word = "|".join(option.choices) or (f"<{option.name}>" if option.rest else f"{option.name}=…")
+            words.append(word if option.required else f"[{word}]")
+        return " ".join(words)
+
+
+_TEXT = Option("text", "option_text", required=True, rest=True)
+LANGUAGE_CODES = ("en", "zh", "ja", "ko", "fr", "de", "es", "ru")
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        Command("reset", "command_reset"),
+        Command("stop", "command_stop"),
+        Command("regenerate", "command_regenerate"),
+        Command("why", "command_why"),
+        Command(
+            "feedback",
+            "command_feedback",
+            (
+                Option("rating", "option_rating", required=True, choices=("up", "down", "none")),
+                Option("comment", "option_comment", rest=True),
+            ),
+        ),
+        Command(
+            "write",
+            "command_write",
+            (
+                Option("task", "option_write_task", choices=("continue", "story", "compose")),
+                Option("style", "option_style"),
+                _TEXT,
+            ),
+            recipe="write",
+        ),
+        Command(
+            "translate", "command_translate", (Option("to", "option_to", choices=LANGUAGE_CODES), _TEXT), "translate"
+        ),
+        Command(
+            "understand",
+            "command_understand",
+            (
+                Option("task", "option_task", choices=("classify", "extract", "summarise")),
+                Option("labels", "option_labels"),
+                Option("fields", "option_fields"),
+                _TEXT,
+            ),
+            recipe="understand",
+        ),
+        Command("help", "command_help"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A command as someone gave it."""
+
+    name: str
+    arguments: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message that is no command."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who gives a command or message, where, and as which event of the platform."""
+
+    place: Place
+    person: Person
+    event_id: str
+    language: str = "en"
+    target: dict[str, Any] = field(default_factory=dict)
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A Turn is being answered; follow it."""
+
+    turn: TurnView
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The command is done; this sentence says so."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Why the last answer is as it is."""
+
+    explanation: Explanation
+
+
+Outcome = Answering | Told | Explained
+
+_NAMED = re.compile(r"([a-z_]+)=(?:\"([^\"]*)\"|“([^”]*)”|(\S+))\s*", re.DOTALL)
+
+
+def parse(typed: str) -> Call | Said:
+    """What `typed` is: a command, or a message; `//` begins a message that starts with a slash.
+
+    Raises UnknownCommand with the closest name, BadCommand with the usage.
+    """
+    stripped = typed.strip()
+    if stripped.startswith("//"):
+        return Said(stripped[1:])
+    match = re.fullmatch(r"/([A-Za-z_]+)(?:\s+(.*))?", stripped, re.DOTALL)
+    if match is None:
+        return Said(typed)
+    name = match[1].lower()
+    if name not in COMMANDS:
+        closest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.4)
+        raise UnknownCommand(name, closest[0] if closest else "help")
+    return Call(name, _arguments(COMMANDS[name], match[2] or ""))
+
+
+def _arguments(command: Command, rest: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    named = {option.name: option for option in command.options if not option.rest}
+    while rest:
+        taken = _take(command, named, found, rest)
+        if taken is None:
+            break
+        rest = taken
+    last = next((option for option in command.options if option.rest), None)
+    if last is not None and rest.strip():
+        found[last.name] = rest.strip()
+    elif rest.strip():
+        raise BadCommand(command.name, command.usage)
+    if any(option.required and not found.get(option.name) for option in command.options):
+        raise BadCommand(command.name, command.usage)
+    return found
+
+
+def _take(command: Command, named: dict[str, Option], found: dict[str, str], rest: str) -> str | None:
+    """Take one option off the front of `rest` into `found`; what is left of it, or None where there is none."""
+    match = _NAMED.match(rest)
+    if match and match[1] in named:
+        option, value = named[match[1]], next(group for group in match.groups()[1:] if group is not None)
+        if option.choices and option.name != "to" and value not in option.choices:
+            raise BadCommand(command.name, command.usage)
+        found[option.name] = value
+        return rest[match.end() :]
+    word, _, after = rest.partition(" ")
+    for option in named.values():
+        if option.name not in found and word.strip().lower() in option.choices and (after.strip() or option.required):
+            found[option.name] = word.strip().lower()
+            return after.lstrip()
+    return None
+
+
+async def handle(service: Service, typed: str, asker: Asker) -> Outcome:
+    """Do what was typed: a command, or a message to answer. Raises PajamaError."""
+    parsed = parse(typed)
+    return await say(service, parsed.text, asker) if isinstance(parsed, Said) else await run(service, parsed, asker)
+
+
+async def say(
+    service: Service, said: str, asker: Asker, *, recipe: str = "chat", arguments: dict[str, str] | None = None
+) -> Answering:
+    """Hand a message to core. Raises MessageRefused."""
+    received = await service.receive(
+        InboundMessage(
+            place=asker.place,
+            person=asker.person,
+            event_id=asker.event_id,
+            text=said,
+            language=asker.language,
+            recipe=recipe,
+            arguments=arguments or {},
+            target=asker.target,
+            shared=asker.shared,
+        )
+    )
+    return Answering(await service.turn(asker.place, received.turn_id))
+
+
+async def run(service: Service, call: Call, asker: Asker) -> Outcome:
+    """Do what the command says. Raises PajamaError."""
+    command = COMMANDS[call.name]
+    if command.recipe is not None:
+        arguments = {name: value for name, value in call.arguments.items() if name != "text"}
+        return await say(service, call.arguments["text"], asker, recipe=command.recipe, arguments=arguments)
+    return await _ACTIONS[call.name](service, call, asker)
+
+
+async def _reset(service: Service, call: Call, asker: Asker) -> Outcome:
+    await service.reset(asker.place)
+    return Told(text("reset_done", asker.language))
+
+
+async def _stop(service: Service, call: Call, asker: Asker) -> Outcome:
+    turn = await service.latest_turn(asker.place)
+    if turn is None or turn.state.ended:
+        return Told(text("nothing_to_stop", asker.language))
+    await service.cancel(asker.place, asker.person, turn.turn_id)
+    return Told(text("stopped", asker.language))
+
+
+async def _regenerate(service: Service, call: Call, asker: Asker) -> Outcome:
+    turn = await _latest(service, asker)
+    if not turn.state.ended:
+        raise Conflict
+    again = await service.regenerate(asker.place, asker.person, turn.turn_id)
+    return Answering(again)
+
+
+async def _why(service: Service, call: Call, asker: Asker) -> Outcome:
+    turn = await _latest(service, asker)
+    return Explained(await service.why(asker.place, turn.turn_id))
+
+
+async def _feedback(service: Service, call: Call, asker: Asker) -> Outcome:
+    turn = await _latest(service, asker)
+    rating = None if call.arguments["rating"] == "none" else Rating(call.arguments["rating"])
+    await service.rate(asker.place, asker.person, turn.turn_id, rating, call.arguments.get("comment", ""))
+    return Told(text("feedback_thanks" if rating else "feedback_none", asker.language))
+
+
+async def _help(service: Service, call: Call, asker: Asker) -> Outcome:
+    lines = [f"- `{command.usage}`: {text(command.description, asker.language)}" for command in COMMANDS.values()]
+    return Told("\n".join([text("help_head", asker.language), "", *lines]))
+
+
+async def _latest(service: Service, asker: Asker) -> TurnView:
+    turn = await service.latest_turn(asker.place)
+    if turn is None:
+        raise NotFound
+    return turn
+
+
+_ACTIONS: dict[str, Callable[[Service, Call, Asker], Awaitable[Outcome]]] = {
+    "reset": _reset,
+    "stop": _stop,
+    "regenerate": _regenerate,
+    "why": _why,
+    "feedback": _feedback,
+    "help": _help,
+}

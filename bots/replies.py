@@ -1,0 +1,144 @@
+"""Following a Turn's answer: from the reply stream while it flows, from SQL where that is gone.
+
+Yields the text so far, never a character twice, and at last what SQL holds. Knows no platform and sends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import structlog
+
+from core.errors import QueueUnavailable
+from core.history import TurnView
+from core.service import Service
+from core.values import ReplyEvent, ReplyEventKind, TurnState
+
+log = structlog.get_logger(__name__)
+
+QUIET_S = 2.0
+"""After so long without an event SQL is asked whether the Turn has ended."""
+
+POLL_S = 0.5
+"""How often SQL is asked while Redis is down."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyUpdate:
+    """An answer so far. A greater `fence` starts over. The last one is `final`, with the Turn as SQL has it."""
+
+    turn_id: int
+    generation_id: int | None
+    fence: int
+    text: str
+    turn: TurnView | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing follows."""
+        return self.turn is not None
+
+
+async def watch(service: Service, turn_id: int, *, interval_s: float = 0.0) -> AsyncGenerator[ReplyUpdate]:
+    """The Turn's answer as it grows, at most one update every `interval_s`, and its end. Raises NotFound.
+
+    Raises DatabaseUnavailable where SQL is down when it is needed.
+    """
+    turn = await service.turn_status(turn_id)
+    progress = _Progress(turn_id)
+    while not turn.state.ended:
+        after = turn.fence if turn.state is TurnState.QUEUED else turn.fence - 1
+        try:
+            async with aclosing(_paced(progress, _events(service, turn_id, after), interval_s)) as updates:
+                async for update in updates:
+                    yield update
+        except QueueUnavailable as error:
+            log.warning("A reply is followed in SQL.", action="reply_polled", turn_id=turn_id, reason=str(error))
+            await asyncio.sleep(POLL_S)
+        turn = await service.turn_status(turn_id)
+    answer = turn.answer
+    generation_id = answer.generation_id if answer else None
+    yield ReplyUpdate(turn_id, generation_id, turn.fence, answer.text if answer else "", turn)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What has been told of the answer."""
+
+    turn_id: int
+    fence: int = 0
+    generation_id: int | None = None
+    text: str = ""
+
+    def take(self, event: ReplyEvent) -> bool:
+        """Take an event in; whether there is more to tell. Text after a gap waits for SQL."""
+        if event.fence < self.fence:
+            return False
+        if event.fence > self.fence:
+            self.fence, self.text = event.fence, ""
+        self.generation_id = event.generation_id
+        known = len(self.text) - event.offset
+        if event.kind is not ReplyEventKind.DELTA or known < 0 or known >= len(event.text):
+            return False
+        self.text += event.text[known:]
+        return True
+
+    def update(self) -> ReplyUpdate:
+        """What to tell now."""
+        return ReplyUpdate(self.turn_id, self.generation_id, self.fence, self.text)
+
+
+async def _events(service: Service, turn_id: int, after_fence: int) -> AsyncGenerator[ReplyEvent]:
+    """Events until one ends the Turn, or SQL says in a quiet moment that it has ended."""
+    pending: asyncio.Future[ReplyEvent] | None = None
+    async with aclosing(service.follow(turn_id, after_fence)) as stream:
+        try:
+            while True:
+                pending = pending or asyncio.ensure_future(anext(stream))
+                done, _ = await asyncio.wait({pending}, timeout=QUIET_S)
+                if not done:
+                    if (await service.turn_status(turn_id)).state.ended:
+                        return
+                    continue
+                event, pending = pending.result(), None
+                if event.terminal:
+                    return
+                yield event
+        except StopAsyncIteration:
+            return
+        finally:
+            await _abandon(pending)
+
+
+async def _paced(
+    progress: _Progress, events: AsyncGenerator[ReplyEvent], interval_s: float
+) -> AsyncGenerator[ReplyUpdate]:
+    """Updates from events; within `interval_s` of the last one they are joined into the next."""
+    loop = asyncio.get_running_loop()
+    due, waiting = 0.0, False
+    pending: asyncio.Future[ReplyEvent] | None = None
+    async with aclosing(events):
+        try:
+            while True:
+                pending = pending or asyncio.ensure_future(anext(events))
+                done, _ = await asyncio.wait({pending}, timeout=max(0.0, due - loop.time()) if waiting else None)
+                if done:
+                    event, pending = pending.result(), None
+                    waiting = progress.take(event) or waiting
+                if waiting and loop.time() >= due:
+                    yield progress.update()
+                    due, waiting = loop.time() + interval_s, False
+        except StopAsyncIteration:
+            return
+        finally:
+            await _abandon(pending)
+
+
+async def _abandon(pending: asyncio.Future[ReplyEvent] | None) -> None:
+    """Stop waiting for an event; whatever it ends with no longer matters."""
+    if pending is not None:
+        pending.cancel()
+        await asyncio.gather(pending, return_exceptions=True)

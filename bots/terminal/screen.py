@@ -1,0 +1,95 @@
+"""What stands on the terminal: streamed answers, explanations, earlier turns. Model text never drives the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TextIO
+
+from bots.delivery import Chunk
+from bots.texts import text
+from core.history import Explanation, TurnView
+
+_DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
+
+
+def printable(words: str) -> str:
+    """`words` without what a terminal would obey: escape sequences and control characters but newline and tab."""
+    return "".join(c for c in words if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+class TerminalSink:
+    """A ReplySink that writes on: what was printed stays, what is new follows it."""
+
+    max_chars: int | None = None
+    min_edit_interval_s = 0.0
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self._shown = out, ""
+
+    async def send(self, chunk: Chunk) -> str:
+        """Print the beginning of an answer."""
+        self._shown = ""
+        await self._show(chunk.text)
+        return f"terminal:{chunk.nonce}"
+
+    async def edit(self, external_id: str, chunk: Chunk) -> None:
+        """Print what was added; an answer that was started over is printed anew."""
+        await self._show(chunk.text)
+
+    async def remove(self, external_id: str) -> None:
+        """What is printed cannot be taken away; the answer that counts follows it."""
+        self._shown = ""
+
+    async def notice(self, sentence: str) -> None:
+        """Print a sentence on a line of its own."""
+        self._out.write(("\n" if self._shown else "") + sentence)
+        self._out.flush()
+
+    async def _show(self, words: str) -> None:
+        if not words.startswith(self._shown):
+            self._out.write("\n")
+            self._shown = ""
+        self._out.write(printable(words[len(self._shown) :]))
+        self._out.flush()
+        self._shown = words
+
+
+def earlier(turns: list[TurnView], language: str, *, color: bool) -> str:
+    """Turns of before, dimmed."""
+    lines = [text("terminal_earlier", language)]
+    for turn in turns:
+        lines += [f"> {printable(turn.text)}", printable(turn.answer.text) if turn.answer else "…"]
+    words = "\n".join(lines)
+    return f"{_DIM}{words}{_PLAIN}" if color else words
+
+
+def explained(explanation: Explanation, language: str, *, color: bool) -> str:
+    """Why an answer is as it is, as lines."""
+    answer = explanation.turn.answer
+    assert answer is not None  # `why` raises NotFound without one
+    usage = answer.usage
+    counts = text(
+        "why_token_counts",
+        language,
+        prompt=usage.prompt_tokens,
+        cached=usage.cached_tokens,
+        completion=usage.completion_tokens,
+    )
+    timings = ", ".join(f"{name} {ms:.0f} ms" for name, ms in answer.timings_ms.items())
+    sampling = ", ".join(f"{name}={value}" for name, value in explanation.sampling.items())
+    rows = {
+        "why_model": f"{answer.model} @ {answer.model_revision}",
+        "why_recipe": f"{explanation.recipe} {explanation.recipe_version}",
+        "why_tokens": counts,
+        "why_timings": timings,
+        "why_sampling": sampling,
+    }
+    bold = (_BOLD, _PLAIN) if color else ("", "")
+    lines = [f"{bold[0]}{text(key, language)}{bold[1]}: {value}" for key, value in rows.items()]
+    if explanation.left_out:
+        lines.append(text("why_left_out", language, count=explanation.left_out))
+    if not explanation.exact:
+        lines.append(text("why_inexact", language))
+    lines.append(f"{bold[0]}{text('why_prompt', language)}{bold[1]}:")
+    lines += [f"[{message.role}] {printable(message.text)}" for message in explanation.messages]
+    return "\n".join(lines)

@@ -1,0 +1,209 @@
+"""Every error that Pajama raises on purpose.
+
+PajamaError
+├── SettingsError            a setting is wrong; start-up stops
+├── AlreadyRunning           a second `pajama up` on the same data folder
+├── ServiceUnavailable       SQL or Redis cannot be reached
+│   ├── DatabaseUnavailable
+│   └── QueueUnavailable
+├── MessageRefused           what a person wrote cannot be taken; they are told why
+│   ├── EmptyMessage
+│   ├── MessageTooLong
+│   ├── Busy
+│   ├── UnknownRecipe
+│   ├── UnknownCommand
+│   └── BadCommand
+├── NotFound                 no such Turn, Generation or Conversation in this Workspace
+├── NotAllowed               this Participant may not do that
+├── Conflict                 the Turn is in another state than the call needs
+├── RecipeError              a prompt recipe does not render
+├── LeaseLost                another worker has the Turn now
+└── AnswerFailed             the Turn could not be answered; carries a `FailureCode`
+    ├── PromptTooLong
+    ├── DeadlineExceeded
+    ├── EngineFailed
+    └── ModelUnavailable
+
+A class docstring is the error's default message. It is meant for operators and callers: what a person reads is
+worded in `bots/texts`, found by `code`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class FailureCode(StrEnum):
+    """Why a Turn ended without an answer. The key of the sentence that the person reads."""
+
+    PROMPT_TOO_LONG = "prompt_too_long"
+    DEADLINE = "deadline"
+    ENGINE = "engine"
+    MODEL = "model"
+    ATTEMPTS = "attempts"
+
+
+class PajamaError(Exception):
+    """Something went wrong in Pajama."""
+
+    code = "error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__class__.__doc__ or "").strip())
+
+
+class SettingsError(PajamaError):
+    """A setting is missing or wrong."""
+
+    code = "settings"
+
+
+class AlreadyRunning(PajamaError):
+    """Pajama runs already."""
+
+    code = "already_running"
+
+
+class ServiceUnavailable(PajamaError):
+    """A service that Pajama needs cannot be reached."""
+
+    code = "unavailable"
+
+
+class DatabaseUnavailable(ServiceUnavailable):
+    """The database cannot be reached or written."""
+
+
+class QueueUnavailable(ServiceUnavailable):
+    """Redis cannot be reached."""
+
+
+class MessageRefused(PajamaError):
+    """The message cannot be taken."""
+
+    code = "refused"
+
+
+class EmptyMessage(MessageRefused):
+    """The message holds no text."""
+
+    code = "empty"
+
+
+class MessageTooLong(MessageRefused):
+    """The message is longer than allowed."""
+
+    code = "too_long"
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(f"The message has {length} characters; at most {limit} are taken.")
+        self.length = length
+        self.limit = limit
+
+
+class Busy(MessageRefused):
+    """The queue is full."""
+
+    code = "busy"
+
+    def __init__(self, ahead: int) -> None:
+        super().__init__(f"The queue is full: {ahead} are ahead.")
+        self.ahead = ahead
+
+
+class UnknownRecipe(MessageRefused):
+    """There is no such recipe."""
+
+    code = "unknown_recipe"
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"There is no recipe {name!r}; there are {', '.join(known)}.")
+        self.name = name
+        self.known = known
+
+
+class UnknownCommand(MessageRefused):
+    """There is no such command."""
+
+    code = "unknown_command"
+
+    def __init__(self, name: str, closest: str) -> None:
+        super().__init__(f"There is no command /{name}; the closest is /{closest}.")
+        self.name = name
+        self.closest = closest
+
+
+class BadCommand(MessageRefused):
+    """The command is not used like that."""
+
+    code = "bad_command"
+
+    def __init__(self, name: str, usage: str) -> None:
+        super().__init__(f"/{name} is used so: {usage}")
+        self.name = name
+        self.usage = usage
+
+
+class NotFound(PajamaError):
+    """There is no such thing in this workspace."""
+
+    code = "not_found"
+
+
+class NotAllowed(PajamaError):
+    """This participant may not do that."""
+
+    code = "not_allowed"
+
+
+class Conflict(PajamaError):
+    """The turn is not in a state that allows this."""
+
+    code = "conflict"
+
+
+class RecipeError(PajamaError):
+    """The prompt recipe does not render."""
+
+    code = "recipe"
+
+
+class LeaseLost(PajamaError):
+    """The turn's lease was lost: another worker has it, or it was cancelled."""
+
+    code = "lease_lost"
+
+
+class AnswerFailed(PajamaError):
+    """The turn could not be answered."""
+
+    failure: FailureCode = FailureCode.ENGINE
+
+
+class PromptTooLong(AnswerFailed):
+    """The system part and the newest message do not fit the model's prompt budget."""
+
+    failure = FailureCode.PROMPT_TOO_LONG
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(f"The shortest possible prompt has {tokens} tokens; the budget is {limit}.")
+        self.tokens = tokens
+        self.limit = limit
+
+
+class DeadlineExceeded(AnswerFailed):
+    """The answer took longer than the deadline allows."""
+
+    failure = FailureCode.DEADLINE
+
+
+class EngineFailed(AnswerFailed):
+    """The engine could not generate an answer."""
+
+    failure = FailureCode.ENGINE
+
+
+class ModelUnavailable(AnswerFailed):
+    """The model cannot be loaded."""
+
+    failure = FailureCode.MODEL

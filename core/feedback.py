@@ -1,0 +1,81 @@
+"""What people think of answers: one rating each, changeable, and the export of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, select
+from sqlalchemy.orm import Session
+
+from core.conversations import find_participant, find_turn
+from core.errors import NotFound
+from core.models import Feedback, Generation, Message, MessageRevision, Turn, Workspace
+from core.values import Person, Place, Rating
+
+COLUMNS = (
+    "turn", "generation", "platform", "workspace", "participant", "rating", "comment", "question", "answer", "model",
+    "model_revision", "rated_at",
+)  # fmt: skip
+"""Of the export, in order."""
+
+
+def rate(
+    session: Session,
+    place: Place,
+    person: Person,
+    turn_id: int,
+    rating: Rating | None,
+    comment: str,
+    now: datetime,
+) -> None:
+    """Rate the Turn's selected Generation; None takes the rating back. Raises NotFound."""
+    turn = find_turn(session, place, turn_id)
+    participant = find_participant(session, place, person)
+    generation = session.scalar(select(Generation).where(Generation.turn_id == turn.id, Generation.selected))
+    if generation is None or participant is None:
+        raise NotFound(f"Turn {turn_id} has no answer to rate.")
+    mine = session.scalar(
+        select(Feedback).where(Feedback.generation_id == generation.id, Feedback.participant_id == participant.id)
+    )
+    if rating is None:
+        if mine is not None:
+            session.delete(mine)
+        return
+    if mine is None:
+        mine = Feedback(generation_id=generation.id, participant_id=participant.id, created_at=now)
+        session.add(mine)
+    mine.rating, mine.comment, mine.updated_at = rating, comment, now
+
+
+def export(session: Session) -> Iterator[dict[str, Any]]:
+    """Every rating with its question and answer, oldest first; participants as numbers, not names."""
+    rows = session.execute(
+        select(Feedback, Generation, Turn, Workspace, MessageRevision.text)
+        .join(Generation, Generation.id == Feedback.generation_id)
+        .join(Turn, Turn.id == Generation.turn_id)
+        .join(Workspace, Workspace.id == Turn.workspace_id)
+        .join(Message, Message.id == Turn.message_id)
+        .join(
+            MessageRevision,
+            and_(MessageRevision.message_id == Message.id, MessageRevision.number == Message.revision),
+        )
+        .order_by(Feedback.id)
+        .execution_options(yield_per=500)
+    )
+    for feedback, generation, turn, workspace, question in rows:
+        yield {
+            "turn": turn.id,
+            "generation": generation.id,
+            "platform": workspace.platform,
+            "workspace": workspace.external_id,
+            "participant": feedback.participant_id,
+            "rating": feedback.rating.value,
+            "comment": feedback.comment,
+            "question": question,
+            "answer": generation.text,
+            "model": generation.model,
+            "model_revision": generation.model_revision,
+            "rated_at": feedback.updated_at.isoformat(),
+        }

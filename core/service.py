@@ -1,0 +1,228 @@
+"""Service: everything that a bot may ask of core, from asyncio.
+
+The one door between platforms and the domain: it validates, stores, queues and answers questions about Turns. It
+knows no platform, words nothing for people, and every call but those of reply following is given a Place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import redis.asyncio
+import structlog
+from redis.exceptions import RedisError
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from core import conversations, deliveries, feedback, history, privacy, recipes
+from core.conversations import QueueLimits, Received
+from core.database import AsyncDatabase
+from core.deliveries import DeliveryView
+from core.errors import EmptyMessage, MessageTooLong, UnknownRecipe
+from core.history import Explanation, TurnView
+from core.privacy import Forgotten
+from core.queue import WakeUps, make_celery
+from core.redis import connect_async, reply_key, translated
+from core.settings import Settings
+from core.streams import Control, ReplyFollower
+from core.values import (
+    InboundMessage,
+    Person,
+    Place,
+    Rating,
+    ReplyEvent,
+    TurnState,
+    clean_text,
+)
+
+log = structlog.get_logger(__name__)
+
+MAX_COMMENT_CHARS = 2_000
+MAX_HISTORY_TURNS = 500
+
+
+class Service:
+    """One per bot process. Every method raises DatabaseUnavailable where SQL cannot be used."""
+
+    def __init__(
+        self, settings: Settings, database: AsyncDatabase, client: redis.asyncio.Redis, wake_ups: WakeUps
+    ) -> None:
+        self._settings, self._database, self._client, self._wake_ups = settings, database, client, wake_ups
+        self._control = Control(settings.redis_prefix)
+        self._limits = QueueLimits(settings.max_queued_turns, settings.max_queued_turns_per_person)
+        self.follower = ReplyFollower(client, settings.redis_prefix)
+
+    async def receive(self, message: InboundMessage) -> Received:
+        """Store what someone wrote and queue its Turn; the same event again is the same Turn.
+
+        Raises EmptyMessage, MessageTooLong, UnknownRecipe, Busy.
+        """
+        if message.recipe not in recipes.NAMES:
+            raise UnknownRecipe(message.recipe, recipes.NAMES)
+        text = self._checked(message.text)
+        try:
+            received = await self._database.write(conversations.receive, message, text, self._limits, _now())
+        except IntegrityError:  # the same event is being stored by another task: now it is there
+            received = await self._database.write(conversations.receive, message, text, self._limits, _now())
+        if not received.duplicate:
+            self._wake_ups.send_soon(received.turn_id)
+            log.info("A turn was queued.", action="turn_queued", turn_id=received.turn_id, ahead=received.ahead)
+        return received
+
+    async def edit(self, place: Place, event_id: str, text: str) -> TurnView | None:
+        """Take a message's new wording and answer it again. None where it is not known. Raises as `receive`."""
+        turn = await self._database.write(conversations.edit, place, event_id, self._checked(text), _now())
+        if turn is None:
+            return None
+        await self._tell_cancel(turn.id)
+        self._wake_ups.send_soon(turn.id)
+        return await self.turn_status(turn.id)
+
+    async def delete(self, place: Place, event_id: str) -> TurnView | None:
+        """Purge a message's text and withdraw its Turn. None where it is not known or was no Turn."""
+        turn = await self._database.write(conversations.delete, place, event_id, _now())
+        if turn is None:
+            return None
+        await self._tell_cancel(turn.id)
+        return await self.turn_status(turn.id)
+
+    async def cancel(self, place: Place, person: Person, turn_id: int) -> TurnState:
+        """Stop a Turn; what was generated so far stays. Returns its state now. Raises NotFound, NotAllowed."""
+        turn = await self._database.write(conversations.cancel, place, person, turn_id, _now())
+        if turn.state is TurnState.RUNNING:
+            await self._tell_cancel(turn_id)
+        return turn.state
+
+    async def regenerate(self, place: Place, person: Person, turn_id: int) -> TurnView:
+        """Answer an ended Turn once more. Raises NotFound, NotAllowed, and Conflict where it is still open."""
+        await self._database.write(conversations.regenerate, place, person, turn_id, _now())
+        self._wake_ups.send_soon(turn_id)
+        return await self.turn_status(turn_id)
+
+    async def reset(self, place: Place) -> None:
+        """Start the Conversation anew: Turns from now on see nothing of what was said before."""
+        await self._database.write(conversations.reset, place)
+
+    async def rate(self, place: Place, person: Person, turn_id: int, rating: Rating | None, comment: str = "") -> None:
+        """Rate the answer; None takes the rating back. Raises NotFound, MessageTooLong."""
+        comment = clean_text(comment)
+        if len(comment) > MAX_COMMENT_CHARS:
+            raise MessageTooLong(len(comment), MAX_COMMENT_CHARS)
+        await self._database.write(feedback.rate, place, person, turn_id, rating, comment, _now())
+
+    async def why(self, place: Place, turn_id: int) -> Explanation:
+        """The Prompt as the model saw it, and what came of it. Raises NotFound."""
+        return await self._database.read(_scoped_explanation, place, turn_id)
+
+    async def history(self, place: Place, *, limit: int = 100, before_seq: int | None = None) -> list[TurnView]:
+        """The last Turns since the last reset, oldest first."""
+        limit = max(1, min(limit, MAX_HISTORY_TURNS))
+        return await self._database.read(history.conversation_view, place, limit, before_seq)
+
+    async def latest_turn(self, place: Place) -> TurnView | None:
+        """The newest Turn since the last reset."""
+        return next(iter(await self.history(place, limit=1)), None)
+
+    async def turn(self, place: Place, turn_id: int) -> TurnView:
+        """One Turn of this Conversation. Raises NotFound."""
+        return await self._database.read(history.scoped_turn_view, place, turn_id)
+
+    async def forget(self, place: Place, person: Person) -> Forgotten | None:
+        """Purge every word of a Participant, everywhere. None where they never said anything."""
+        forgotten = await self._database.write(_forget, place, person)
+        if forgotten is not None and forgotten.turn_ids:
+            keys = [reply_key(self._settings.redis_prefix, turn_id) for turn_id in forgotten.turn_ids]
+            with translated():
+                for turn_id in forgotten.turn_ids:
+                    await self._control.cancel(self._client, turn_id)
+                await self._client.delete(*keys)
+                await self._control.forget(self._client, forgotten.conversation_ids)
+        return forgotten
+
+    # Reply following and delivery, inside a bot process: by Turn, whatever its place.
+
+    def follow(self, turn_id: int, after_fence: int = 0) -> AsyncGenerator[ReplyEvent]:
+        """The Turn's ReplyEvents above `after_fence`. Raises QueueUnavailable where Redis goes away."""
+        return self.follower.follow(turn_id, after_fence)
+
+    async def turn_status(self, turn_id: int) -> TurnView:
+        """One Turn. Raises NotFound."""
+        return await self._database.read(history.turn_view, turn_id)
+
+    async def queue_position(self, turn_id: int) -> int:
+        """How many queued Turns are older; 0 for one that does not wait."""
+        return await self._database.read(conversations.queue_position, turn_id)
+
+    async def undelivered(self, platform: str, limit: int = 1000) -> list[TurnView]:
+        """Turns that ended while nobody delivered them, oldest first."""
+        return await self._database.read(history.undelivered, platform, limit)
+
+    async def deliveries(self, generation_id: int) -> list[DeliveryView]:
+        """What the ledger holds of a Generation."""
+        return await self._database.read(deliveries.of_generation, generation_id)
+
+    async def delivery_sending(self, generation_id: int, chunk: int) -> DeliveryView:
+        """Note that a chunk is about to be sent."""
+        return await self._database.write(deliveries.sending, generation_id, chunk, _now())
+
+    async def delivery_sent(self, generation_id: int, chunk: int, external_id: str) -> None:
+        """Note that a chunk stands on the platform. Raises NotFound where it was never begun."""
+        await self._database.write(deliveries.sent, generation_id, chunk, external_id, _now())
+
+    async def mark_delivered(self, turn_id: int, fence: int) -> bool:
+        """Note that the person has everything of the Turn. False where it was asked for again meanwhile."""
+        return await self._database.write(deliveries.delivered, turn_id, fence, _now())
+
+    async def check_health(self) -> None:
+        """Raises DatabaseUnavailable or QueueUnavailable."""
+        await self._database.read(conversations.queue_position, 0)
+        with translated():
+            await self._client.ping()
+
+    def _checked(self, text: str) -> str:
+        limit = self._settings.max_message_chars
+        if len(text) > limit:
+            raise MessageTooLong(len(text), limit)
+        cleaned = clean_text(text)
+        if not cleaned:
+            raise EmptyMessage
+        return cleaned
+
+    async def _tell_cancel(self, turn_id: int) -> None:
+        """At once over Redis; where that is down, the worker's next heartbeat sees the same in SQL."""
+        try:
+            await self._control.cancel(self._client, turn_id)
+        except (RedisError, OSError) as error:
+            log.warning("A cancel waits for the heartbeat.", action="cancel_late", turn_id=turn_id, reason=str(error))
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """A Service on `settings.database_url` and `settings.redis_url`, closed at the end. Neither need be up yet."""
+    database = AsyncDatabase(settings.effective_database_url)
+    client = connect_async(settings.redis_url)
+    wake_ups = WakeUps(make_celery(settings.redis_url, settings.redis_prefix))
+    service = Service(settings, database, client, wake_ups)
+    await service.follower.start()
+    try:
+        yield service
+    finally:
+        await service.follower.close()
+        wake_ups.close()
+        await client.aclose()
+        await database.close()
+
+
+def _scoped_explanation(session: Session, place: Place, turn_id: int) -> Explanation:
+    return history.explain(session, conversations.find_turn(session, place, turn_id).id)
+
+
+def _forget(session: Session, place: Place, person: Person) -> Forgotten | None:
+    participant = conversations.find_participant(session, place, person)
+    return privacy.forget(session, participant.id, _now()) if participant is not None else None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,198 @@
+"""Every setting: its name, type, default and meaning.
+
+Read once at the process edge by `load_settings` and passed in from there. Sources, the strongest first: environment
+variables `PAJAMA_…`, `.env`, `pajama.toml`, the defaults below. The settings table of the docs is generated from here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from core.errors import SettingsError
+from core.values import SamplingParams
+
+PREFIX = "PAJAMA_"
+TOML_FILE = Path("pajama.toml")
+
+# Read by the Makefile and by the tests, not by the program.
+_OUTSIDE = ("PAJAMA_TEST_", "PAJAMA_TORCH_INDEX")
+
+
+class Settings(BaseSettings):
+    """The effective settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, validate_default=True, toml_file=TOML_FILE
+    )
+
+    data_dir: Path = Field(Path(".pajama"), description="Folder for the default database, embedded Valkey and secrets.")
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://user@host/database`. "
+        "Empty: SQLite in `data_dir`.",
+    )
+    redis_url: str = Field(
+        "", description="`redis://`, `rediss://` or `unix://` URL of Redis or Valkey. Empty: an embedded Valkey."
+    )
+    redis_prefix: Annotated[str, Field(pattern=r"^[a-z0-9_.:-]{1,40}$")] = Field(
+        "pajama", description="Prefix of every key in Redis, so that several Pajamas can share one."
+    )
+
+    model: str = Field(
+        "slimpajama", description="The causal LM to answer with: `slimpajama`, a local path or a hub name."
+    )
+    trust_remote_code: bool = Field(False, description="Whether a model folder may bring Python code that is run.")
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads of the model; 0: one a physical core.")
+    max_batch_size: Annotated[int, Field(ge=1, le=1024)] = Field(
+        32, description="Turns that one worker answers at once."
+    )
+    max_context_tokens: Annotated[int, Field(ge=0)] = Field(
+        0, description="Prompt and answer together at most, in tokens; 0: what the model allows."
+    )
+
+    persona: Annotated[str, Field(max_length=4000)] = Field("", description="Who the assistant is, in its own words.")
+    temperature: Annotated[float, Field(ge=0, le=5)] = Field(0.7, description="Sampling temperature; 0 is greedy.")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(0.9, description="Nucleus of the sampled probability mass.")
+    top_k: Annotated[int, Field(ge=0)] = Field(50, description="Most likely tokens that are sampled from; 0: all.")
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] = Field(
+        1.1, description="Above 1 makes repeats less likely."
+    )
+    max_new_tokens: Annotated[int, Field(ge=1)] = Field(256, description="Longest answer, in tokens.")
+
+    max_message_chars: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        16_000, description="Longest message that is taken from a person, in characters."
+    )
+    max_queued_turns: Annotated[int, Field(ge=1)] = Field(
+        1000, description="Queued Turns before people are told `busy`."
+    )
+    max_queued_turns_per_person: Annotated[int, Field(ge=1)] = Field(
+        20, description="Queued Turns of one person before they are told `busy`."
+    )
+    deadline_s: Annotated[float, Field(gt=0)] = Field(120.0, description="Longest time that one answer may take.")
+    lease_s: Annotated[float, Field(ge=1)] = Field(15.0, description="A silent worker loses its Turns after this time.")
+    heartbeat_s: Annotated[float, Field(gt=0)] = Field(3.0, description="How often a worker renews its leases.")
+    max_attempts: Annotated[int, Field(ge=1)] = Field(3, description="Tries before a Turn is given up with an apology.")
+    drain_s: Annotated[float, Field(ge=0)] = Field(
+        5.0, description="Time for running answers when a worker is stopped."
+    )
+    reap_every_s: Annotated[float, Field(gt=0)] = Field(2.0, description="How often lost Turns are looked for.")
+    stream_ttl_s: Annotated[int, Field(ge=10)] = Field(3600, description="How long a reply stream stays in Redis.")
+
+    web_host: str = Field("127.0.0.1", description="Address that the web page listens on.")
+    web_port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port of the web page; 0: any free one.")
+    web_secret: SecretStr = Field(
+        SecretStr(""), description="Key that signs the session cookie. Empty: made once and kept in `data_dir`."
+    )
+    web_secure_cookie: bool = Field(False, description="Send the cookie over HTTPS only. Set it behind a TLS proxy.")
+    open_browser: bool = Field(True, description="Whether `pajama up` opens the page where there is a screen.")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="`auto`: console on a terminal, else JSON."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        if url and not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("should start with sqlite:/// or postgresql+psycopg://")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, url: str) -> str:
+        if url and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("should start with redis://, rediss:// or unix://")
+        return url
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, `.env`, `pajama.toml`."""
+        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def effective_database_url(self) -> str:
+        """The database URL with the default filled in."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'pajama.db').resolve()}"
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """The sampling parameters that a Turn gets where nothing else says so."""
+        return SamplingParams(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            repetition_penalty=self.repetition_penalty,
+            max_new_tokens=self.max_new_tokens,
+        )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process. Raises SettingsError naming each wrong variable and what would be right."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{TOML_FILE} is no valid TOML: {error}.") from error
+
+
+def variable(name: str) -> str:
+    """The environment variable of the setting `name`."""
+    return PREFIX + name.upper()
+
+
+def origins() -> dict[str, str]:
+    """Where each setting's value comes from: `environment`, `.env`, `pajama.toml` or `default`."""
+    sources = {
+        "pajama.toml": TomlConfigSettingsSource(Settings),
+        ".env": DotEnvSettingsSource(Settings),
+        "environment": EnvSettingsSource(Settings),
+    }
+    found = dict.fromkeys(Settings.model_fields, "default")
+    for origin, source in sources.items():
+        found |= {name: origin for name in source() if name in found}
+    return found
+
+
+def unknown_variables() -> dict[str, str | None]:
+    """`PAJAMA_…` environment variables that are no setting, each with the name that was probably meant."""
+    known = [variable(name) for name in Settings.model_fields]
+    return {
+        name: next(iter(difflib.get_close_matches(name, known, n=1)), None)
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX) and not name.startswith(_OUTSIDE) and name not in known
+    }
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        name = str(item["loc"][0]) if item["loc"] else "settings"
+        secret = Settings.model_fields[name].annotation is SecretStr if name in Settings.model_fields else True
+        got = "" if secret else f" (got {item['input']!r})"
+        lines.append(f"{variable(name)}: {item['msg'].removeprefix('Value error, ')}{got}.")
+    return "\n".join(lines)

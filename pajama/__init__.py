@@ -1,0 +1,1 @@
+"""The command line, and the only place that wires core, bots, workers and slimpajama together."""

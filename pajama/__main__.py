@@ -1,0 +1,5 @@
+"""`python -m pajama`: the same as `pajama`."""
+
+from pajama.cli import main
+
+main()

@@ -1,0 +1,222 @@
+"""The command line: names, options and help. What a command does is in `pajama.commands`.
+
+Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pajama.console import explained
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=(
+        "Self-hosted chat assistants for Discord, Slack, the web and the terminal, answered by your own GPU workers."
+    ),
+)
+bot = typer.Typer(no_args_is_help=True, help="Run the adapter of one platform.")
+db = typer.Typer(no_args_is_help=True, help="The database's schema.")
+feedback = typer.Typer(no_args_is_help=True, help="What people think of answers.")
+model = typer.Typer(no_args_is_help=True, help="SlimPajama, the model.")
+config = typer.Typer(no_args_is_help=True, help="The settings.")
+docs = typer.Typer(no_args_is_help=True, help="The generated pages of docs/.")
+health = typer.Typer(no_args_is_help=True, help="Health checks for containers: exit code 0 or 1.")
+for name, group in (
+    ("bot", bot), ("db", db), ("feedback", feedback), ("model", model), ("config", config), ("docs", docs),
+    ("health", health),
+):  # fmt: skip
+    app.add_typer(group, name=name)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Conversation = Annotated[str, typer.Option(help="Name of the conversation in the terminal.")]
+
+
+@app.command()
+def up() -> None:
+    """Run everything on this machine: queue, database, worker, web page. Ctrl-C stops all of it."""
+    from pajama.commands import up as command
+
+    command.up()
+
+
+@app.command()
+def chat(
+    once: Annotated[str | None, typer.Option(metavar="TEXT", help="Say one thing, print the answer, leave.")] = None,
+    as_json: AsJson = False,
+    conversation: Conversation = "main",
+) -> None:
+    """Talk in the terminal. Uses the Pajama that runs here, or starts a worker for as long as it needs one."""
+    from pajama.commands import chat as command
+
+    if once is None:
+        command.interactive(conversation)
+    else:
+        command.once(once, conversation, as_json=as_json)
+
+
+@app.command()
+def worker() -> None:
+    """Answer Turns from the queue with the model, until SIGTERM."""
+    from pajama.commands import processes
+
+    processes.worker()
+
+
+@app.command()
+def reaper() -> None:
+    """Bring Turns of lost workers back to the queue, until SIGTERM."""
+    from pajama.commands import processes
+
+    processes.reaper()
+
+
+@bot.command("web")
+def bot_web() -> None:
+    """Serve the web page, until SIGTERM."""
+    from pajama.commands import processes
+
+    processes.web()
+
+
+@bot.command("discord")
+def bot_discord() -> None:
+    """Discord. Not in this version yet."""
+    from pajama.commands import processes
+
+    processes.missing("Discord")
+
+
+@bot.command("slack")
+def bot_slack() -> None:
+    """Slack. Not in this version yet."""
+    from pajama.commands import processes
+
+    processes.missing("Slack")
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database to the newest schema."""
+    from pajama.commands import database
+
+    database.upgrade()
+
+
+@db.command("check")
+def db_check() -> None:
+    """Check that the database is at the newest schema; exit code 1 where it is not."""
+    from pajama.commands import database
+
+    database.check()
+
+
+@app.command()
+def history(
+    conversation: Conversation = "main",
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many turns, the newest.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """What was said in the terminal."""
+    from pajama.commands import database
+
+    database.history(conversation, limit, as_json=as_json)
+
+
+@app.command()
+def why(turn: Annotated[int, typer.Argument(help="Number of the turn.")], as_json: AsJson = False) -> None:
+    """Why a turn was answered so: the prompt as the model saw it, tokens, timings, model."""
+    from pajama.commands import database
+
+    database.why(turn, as_json=as_json)
+
+
+@feedback.command("export")
+def feedback_export(
+    form: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
+) -> None:
+    """Every rating with its question and answer, on standard output."""
+    from pajama.commands import database
+
+    database.export_feedback(form)
+
+
+@model.command("train")
+def model_train(
+    preset: Annotated[str, typer.Option(help="tiny, micro, nano, small or base.")],
+    data: Annotated[Path, typer.Option(help="Folder with pretrain/ and sft/, zstd JSON Lines.")],
+    out: Annotated[Path, typer.Option(help="Folder of checkpoints; the same command goes on where it stood.")],
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens to learn from, both phases together.")],
+    minutes: Annotated[float | None, typer.Option(min=0, help="End after so long at the latest.")] = None,
+) -> None:
+    """Train a SlimPajama: tokenizer, pretraining, then conversations."""
+    from pajama.commands import model as command
+
+    command.train(preset, data, out, tokens, minutes)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Look at everything that Pajama needs and say what is wrong; exit code 1 where something is."""
+    from pajama.commands import doctor as command
+
+    command.doctor(as_json=as_json)
+
+
+@config.command("show")
+def config_show(as_json: AsJson = False) -> None:
+    """The effective settings and where each comes from; secrets are masked."""
+    from pajama.commands import config as command
+
+    command.show(as_json=as_json)
+
+
+@docs.command("generate")
+def docs_generate() -> None:
+    """Write the generated pages."""
+    from pajama.commands import docs as command
+
+    command.generate()
+
+
+@docs.command("check")
+def docs_check() -> None:
+    """Check that the generated pages are fresh; exit code 1 where one is not."""
+    from pajama.commands import docs as command
+
+    command.check()
+
+
+@health.command("web")
+def health_web() -> None:
+    """Whether the web page answers."""
+    from pajama.commands import health as command
+
+    command.web()
+
+
+@health.command("worker")
+def health_worker() -> None:
+    """Whether a worker is ready."""
+    from pajama.commands import health as command
+
+    command.worker()
+
+
+@health.command("reaper")
+def health_reaper() -> None:
+    """Whether the reaper is alive."""
+    from pajama.commands import health as command
+
+    command.reaper()
+
+
+def main() -> None:
+    """Run the command line. An error on purpose is one sentence and an exit code."""
+    with explained():
+        app()

@@ -1,0 +1,150 @@
+"""`pajama doctor`: looks at everything that Pajama needs, and says what is wrong and what would be right."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+
+from core.database import check
+from core.errors import PajamaError
+from core.redis import connect, translated
+from core.settings import Settings, unknown_variables, variable
+from pajama.commands.config import masked_url
+from pajama.console import Exit, out, print_json, settings_of
+from pajama.stack import Running, find_running, ready_workers
+from pajama.valkey import find_server
+
+Verdict = Literal["ok", "warning", "failure"]
+
+_MIN_FREE_BYTES = 1 << 30
+_MARKS = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "failure": "[red]✗[/red]"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look showed."""
+
+    what: str
+    verdict: Verdict
+    detail: str
+
+
+def doctor(*, as_json: bool) -> None:
+    """Look, print, and exit with 1 where something fails."""
+    settings = settings_of("doctor")
+    findings = list(examine(settings))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        table = Table(box=None, show_header=False)
+        for finding in findings:
+            table.add_row(_MARKS[finding.verdict], finding.what, finding.detail)
+        out.print(table)
+    if any(finding.verdict == "failure" for finding in findings):
+        sys.exit(Exit.FAILED)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding, in the order in which a fault would show."""
+    running = find_running(settings.data_dir)
+    if running:
+        settings = settings.model_copy(update={"redis_url": running.redis_url, "database_url": running.database_url})
+    yield Finding("Python", "ok", platform.python_version())
+    yield from _packages()
+    yield from _settings()
+    yield _disk(settings.data_dir)
+    yield _guarded("Database", lambda: _database(settings))
+    yield _guarded("Queue", lambda: _queue(settings))
+    yield _guarded("Workers", lambda: _workers(settings))
+    yield _model(settings)
+    yield _web(settings, running)
+
+
+def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except PajamaError as error:
+        return Finding(what, "failure", str(error))
+
+
+def _packages() -> Iterator[Finding]:
+    for name in ("torch", "transformers", "celery", "redis", "sqlalchemy", "fastapi"):
+        try:
+            yield Finding(name, "ok", version(name))
+        except PackageNotFoundError:
+            yield Finding(name, "warning", "not installed here; `make up` installs everything")
+
+
+def _settings() -> Iterator[Finding]:
+    for name, meant in unknown_variables().items():
+        yield Finding("Settings", "warning", f"{name} is no setting{f'; did you mean {meant}?' if meant else '.'}")
+
+
+def _disk(folder: Path) -> Finding:
+    existing = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    verdict: Verdict = "ok" if free > _MIN_FREE_BYTES else "warning"
+    return Finding("Disk", verdict, f"{free / 1e9:.1f} GB free for {folder} ({variable('data_dir')})")
+
+
+def _database(settings: Settings) -> Finding:
+    url = masked_url(settings.effective_database_url)
+    file = settings.effective_database_url.removeprefix("sqlite:///")
+    if file != settings.effective_database_url and not Path(file).exists():
+        return Finding("Database", "ok", f"{url} will be made at the first start")
+    problems = check(settings.effective_database_url)
+    return Finding("Database", "failure" if problems else "ok", " ".join(problems) or f"{url} is at head")
+
+
+def _queue(settings: Settings) -> Finding:
+    if not settings.redis_url:
+        return Finding("Queue", "ok", f"embedded: {find_server()} (not running now)")
+    with translated(), connect(settings.redis_url) as client:
+        policy: Any = client.config_get("maxmemory-policy")
+        append: Any = client.config_get("appendonly")
+    url = masked_url(settings.redis_url)
+    if policy.get("maxmemory-policy") != "noeviction" or append.get("appendonly") != "yes":
+        return Finding("Queue", "warning", f"{url} should run with maxmemory-policy noeviction and appendonly yes")
+    return Finding("Queue", "ok", f"{url} keeps what it is given")
+
+
+def _workers(settings: Settings) -> Finding:
+    if not settings.redis_url:
+        return Finding("Workers", "ok", "none runs now; `pajama up` starts one")
+    with connect(settings.redis_url) as client:
+        workers = ready_workers(client, settings.redis_prefix)
+    if not workers:
+        return Finding("Workers", "failure", "none is ready: `pajama worker` starts one; see its log")
+    return Finding("Workers", "ok", "; ".join(f"{w['model']} @ {w['revision']} (process {w['pid']})" for w in workers))
+
+
+def _model(settings: Settings) -> Finding:
+    try:
+        from workers.loading import describe
+    except ImportError:
+        return Finding("Model", "warning", "torch and transformers are not installed here")
+    return _guarded("Model", lambda: Finding("Model", "ok", describe(settings)))
+
+
+def _web(settings: Settings, running: Running | None) -> Finding:
+    if running is not None and running.web_url:
+        return Finding("Web page", "ok", f"at {running.web_url} (process {running.pid})")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.web_host, settings.web_port))
+        except OSError as error:
+            detail = (
+                f"{settings.web_host}:{settings.web_port} cannot be used: {error.strerror}; set {variable('web_port')}"
+            )
+            return Finding("Web page", "failure", detail)
+    return Finding("Web page", "ok", f"{settings.web_host}:{settings.web_port} is free")

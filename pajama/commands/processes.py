@@ -1,0 +1,64 @@
+"""The long-running processes: `worker`, `reaper`, `bot web`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+
+from core.errors import SettingsError
+from core.settings import Settings, variable
+from pajama.console import Exit, err, settings_of
+
+
+def worker() -> None:
+    """Answer Turns until SIGTERM."""
+    settings = _with_redis("worker")
+    from workers.loading import load_generator
+    from workers.runtime import run
+
+    sys.exit(run(settings, load_generator))
+
+
+def web() -> None:
+    """Serve the page until SIGTERM."""
+    settings = _with_redis("web")
+    from bots.web.server import serve
+
+    asyncio.run(serve(settings))
+
+
+def reaper() -> None:
+    """Look for lost Turns until SIGTERM."""
+    settings = _with_redis("reaper")
+    from core.database import Database
+    from core.queue import WakeUps, make_celery
+    from core.reaper import Reaper
+    from core.redis import connect
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    database = Database(settings.effective_database_url)
+    wake_ups = WakeUps(make_celery(settings.redis_url, settings.redis_prefix))
+    with connect(settings.redis_url) as client:
+        Reaper(settings, database, client, wake_ups).run(stop)
+    wake_ups.close()
+    database.close()
+
+
+def missing(platform: str) -> None:
+    """Say that an adapter is not there yet."""
+    err.print(f"{platform} is not in this version yet; the web page and the terminal are.", style="red")
+    sys.exit(Exit.USAGE)
+
+
+def _with_redis(process: str) -> Settings:
+    settings = settings_of(process)
+    if not settings.redis_url:
+        raise SettingsError(
+            f"{variable('redis_url')} is empty: a process of its own needs the URL of Redis, such as"
+            " redis://127.0.0.1:6379/0. `pajama up` brings an embedded one."
+        )
+    return settings

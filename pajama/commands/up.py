@@ -1,0 +1,94 @@
+"""`pajama up`: the whole stack on this machine, on one screen, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import webbrowser
+from typing import Any
+
+from rich.panel import Panel
+from rich.table import Table
+
+from core.settings import unknown_variables, variable
+from pajama.console import err, out, settings_of
+from pajama.stack import Stack
+
+WORKER_TIMEOUT_S = 600.0
+
+
+def up() -> None:
+    """Start everything, say where it is, wait for Ctrl-C, stop everything."""
+    began = time.monotonic()
+    settings = settings_of("up")
+    for name, meant in unknown_variables().items():
+        err.print(f"{name} is no setting{f'; did you mean {meant}?' if meant else '.'}", style="yellow", markup=False)
+    leave = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: leave.set())
+    stack = Stack(settings)
+    stack.start()
+    try:
+        out.print(f"Pajama is at [bold]{stack.web_url}[/bold]; the model is being loaded …")
+        info = _wait(stack, leave)
+        if info is not None:
+            out.print(_screen(stack, info, time.monotonic() - began))
+            if settings.open_browser and _has_screen():
+                webbrowser.open(stack.web_url)
+            leave.wait()
+    finally:
+        out.print("Stopping; what is being answered goes on at the next start …")
+        stack.stop()
+        out.print("Stopped.")
+
+
+def _wait(stack: Stack, leave: threading.Event) -> dict[str, Any] | None:
+    """The worker's words about itself, or None where Ctrl-C came first."""
+    found: list[dict[str, Any]] = []
+    failed: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            found.append(stack.wait_for_worker(WORKER_TIMEOUT_S))
+        except Exception as error:  # noqa: BLE001 - raised again below, in the thread that can tell
+            failed.append(error)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    while thread.is_alive() and not leave.is_set():
+        thread.join(0.05)
+    if failed:
+        raise failed[0]
+    return found[0] if found else None
+
+
+def _screen(stack: Stack, info: dict[str, Any], took_s: float) -> Panel:
+    settings = stack.settings
+    table = Table.grid(padding=(0, 2))
+    database = settings.effective_database_url.split("@")[-1]
+    queue = "embedded Valkey" if stack.embedded_valkey else "Redis"
+    rows = [
+        ("Web page", f"[bold]{stack.web_url}[/bold]", f"{variable('web_host')}, {variable('web_port')}"),
+        ("Terminal", "pajama chat", ""),
+        ("Model", f"{info['model']} @ {info['revision']}", variable("model")),
+        ("Worker", f"1 process, up to {settings.max_batch_size} answers at once", variable("max_batch_size")),
+        ("Database", database, variable("database_url")),
+        ("Queue", queue, variable("redis_url")),
+        ("Reaper", "running", ""),
+        ("Discord", "[dim]off: not in this version yet[/dim]", ""),
+        ("Slack", "[dim]off: not in this version yet[/dim]", ""),
+        ("Logs", str(stack.log_folder), variable("log_level")),
+    ]
+    table.add_row("", "", "[dim]changed by[/dim]")
+    for what, where, changed_by in rows:
+        table.add_row(what, where, f"[dim]{changed_by}[/dim]")
+    return Panel(table, title=f"Pajama is up after {took_s:.1f} s", subtitle="Ctrl-C stops all of it", expand=False)
+
+
+def _has_screen() -> bool:
+    """Whether someone sits before a desktop who would see a browser open."""
+    desktop = sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return sys.stdout.isatty() and desktop
