@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +20,10 @@ import pytest
 from sqlalchemy import select
 
 from bots.web.guards import MAX_BODY_BYTES
-from core.errors import FailureCode
+from bots.web.server import listen
+from core.errors import FailureCode, SettingsError
 from core.models import Delivery, Feedback, Turn
+from core.settings import Settings
 from core.values import DeliveryState
 from tests.bots.web.conftest import Site, served
 from tests.bots.web.scripted_worker import Failure, Gate
@@ -241,6 +248,33 @@ class TestActions:
         assert visitor.get("/api/history").json() == {"turns": []}
 
 
+class TestCommands:
+    def test_a_command_replies_and_is_no_turn(self, visitor: httpx.Client) -> None:
+        assert "/translate" in say(visitor, "/help").json()["reply"]
+        assert visitor.get("/api/history").json() == {"turns": []}
+
+    def test_reset_by_typing_leaves_nothing_to_see(self, visitor: httpx.Client) -> None:
+        followed(visitor, asked(visitor, "old"))
+        assert say(visitor, "/reset").json()["reply"]
+        assert visitor.get("/api/history").json() == {"turns": []}
+
+    def test_a_recipe_is_a_turn_of_its_own_kind(self, visitor: httpx.Client) -> None:
+        turn = say(visitor, "/translate to=fr good night").json()["turn"]
+        assert (turn["recipe"], turn["text"]) == ("translate", "good night")
+
+    def test_regenerate_and_why_are_about_the_last_turn(self, visitor: httpx.Client) -> None:
+        turn_id = asked(visitor, "again")
+        followed(visitor, turn_id)
+        assert say(visitor, "/regenerate").json()["turn"]["turn_id"] == turn_id
+        followed(visitor, turn_id)
+        assert say(visitor, "/why").json()["why"] == turn_id
+
+    def test_an_unknown_command_names_the_closest(self, visitor: httpx.Client) -> None:
+        refused = say(visitor, "/regenrate")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "unknown_command")
+        assert "/regenerate" in refused.json()["error"]["message"]
+
+
 class TestProtection:
     @pytest.mark.parametrize(
         ("method", "path"),
@@ -417,15 +451,6 @@ class TestLanguage:
         assert visitor.get("/api/texts", headers=headers).json()["language"] == language
         assert f'<html lang="{language}">' in visitor.get("/", headers=headers).text
 
-    def test_no_text_of_the_page_is_missing(self, visitor: httpx.Client) -> None:
-        """Every key that a script or the page asks for is in the catalogue."""
-        static = Path("bots/web/static")
-        asked_for = {
-            part.split('"')[0] for script in static.glob("*.js") for part in script.read_text().split('say("')[1:]
-        }
-        texts = visitor.get("/api/texts").json()["texts"]
-        assert asked_for and asked_for <= texts.keys()
-
 
 class TestFaults:
     def test_a_database_that_is_away_is_a_sentence(self, site: Site, tmp_path: Path) -> None:
@@ -455,3 +480,36 @@ class TestFaults:
                 stopped = time.monotonic()
             assert time.monotonic() - stopped < 2
             assert "end" not in {event.name for event in stream}
+
+    def test_a_port_in_use_is_named(self, site: Site) -> None:
+        port = httpx.URL(site.url).port
+        with pytest.raises(SettingsError, match="PAJAMA_WEB_PORT"):
+            listen(site.settings.model_copy(update={"web_port": port}))
+
+    def test_sigterm_ends_the_process_cleanly_while_a_stream_is_open(self, site: Site, gate: Gate) -> None:
+        site.worker.script["until the end"] = ["…", gate]
+        with process(site.settings) as (serving, url), httpx.Client(base_url=url, timeout=20) as visitor:
+            turn_id = asked(visitor, "until the end")
+            with visitor.stream("GET", f"/api/turns/{turn_id}/events") as response:
+                stream = events(response)
+                next(e for e in stream if e.name == "text")
+                stopped = time.monotonic()
+                serving.terminate()
+                assert serving.wait(10) == 0
+                assert time.monotonic() - stopped < 2
+                assert "end" not in {event.name for event in stream}
+
+
+@contextmanager
+def process(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The page in a process of its own, as `pajama bot web` runs it, and where it is."""
+    code = "import asyncio; from core.settings import Settings; from bots.web.server import serve; asyncio.run(serve(Settings()))"
+    given = settings.model_dump(mode="json", include={"data_dir", "redis_url", "redis_prefix", "web_port"})
+    environment = os.environ | {f"PAJAMA_{name.upper()}": str(value) for name, value in given.items()}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as serving:
+        try:
+            assert serving.stdout is not None
+            ready = next(line for line in serving.stdout if "web_ready" in line)
+            yield serving, re.sub(r"\x1b\[[0-9;]*m", "", ready).split("url=")[1].split()[0]
+        finally:
+            serving.kill()

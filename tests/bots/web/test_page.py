@@ -202,6 +202,26 @@ class TestConversation:
         expect(page.locator(".turn")).to_have_count(0)
 
 
+class TestCommands:
+    def test_help_is_shown_where_answers_are(self, page: Page) -> None:
+        page.get_by_role("button", name="/help").click()
+        expect(page.locator("#notice li").first).to_contain_text("/reset")
+        expect(page.get_by_role("alert").first).to_be_visible()
+
+    def test_reset_empties_the_page(self, site: Site, page: Page) -> None:
+        say(page, script(site, "old"))
+        ended(page)
+        say(page, "/reset")
+        expect(page.locator(".turn")).to_have_count(0)
+        expect(page.locator("#greeting")).to_be_visible()
+
+    def test_why_opens_the_panel(self, site: Site, page: Page) -> None:
+        say(page, script(site, "Because."))
+        ended(page)
+        say(page, "/why")
+        expect(page.get_by_role("dialog", name="Why this answer?")).to_be_visible()
+
+
 class TestFeedbackAndWhy:
     def test_a_bad_answer_with_a_comment_is_stored(self, site: Site, page: Page) -> None:
         say(page, script(site, "Meh."))
