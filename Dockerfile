@@ -44,12 +44,14 @@ FROM run AS bots
 COPY --from=install-bots /app /app
 ENV PAJAMA_WEB_HOST=0.0.0.0
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["pajama", "health", "web"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --start-interval=3s --retries=3 \
+    CMD ["pajama", "health", "web"]
 CMD ["bot", "web"]
 
 FROM run AS worker
 COPY --from=install-worker /app /app
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-HEALTHCHECK --interval=10s --timeout=10s --start-period=120s --retries=3 CMD ["pajama", "health", "worker"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --start-interval=3s --retries=3 \
+    CMD ["pajama", "health", "worker"]
 CMD ["worker"]

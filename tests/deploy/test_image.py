@@ -44,7 +44,7 @@ def test_an_image_runs_without_root_and_as_compose_runs_it(name: str) -> None:
     assert _instructions(name, "USER")[-1] == "10001:10001"
     assert json.loads(_instructions(name, "ENTRYPOINT")[-1]) == ["pajama"]
     assert json.loads(_instructions(name, "CMD")[-1]) == service["command"]
-    health = _instructions(name, "HEALTHCHECK")[-1].partition(" CMD ")[2]
+    health = _instructions(name, "HEALTHCHECK")[-1].partition("CMD ")[2]
     assert ["CMD", *json.loads(health)] == service["healthcheck"]["test"]
 
 
