@@ -124,7 +124,8 @@ async def _events(
                 yield event
             if update.turn is not None:
                 yield encode("end", (await turn_body(service, update.turn, language)).model_dump(mode="json"))
-                await note_shown(service, [update.turn])
+                with anyio.CancelScope(shield=True):  # the page hangs up as soon as it has the end
+                    await note_shown(service, [update.turn])
 
 
 async def _state(service: Service, view: TurnView, language: str) -> bytes:

@@ -23,7 +23,7 @@ export const composer = {
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !stopButton.hidden && !document.querySelector("dialog[open]")) onStop();
     });
-    box.value = sessionStorage.getItem(DRAFT) ?? "";
+    box.value ||= sessionStorage.getItem(DRAFT) ?? "";
   },
 
   /** Empty the box: its text has been taken. */

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -81,6 +82,11 @@ def shown(happened: list[Event]) -> str:
         if event.name == "text":
             text = text[: event.data["offset"]] + event.data["text"]
     return text
+
+
+def delivered_at(site: Site, turn_id: int) -> datetime | None:
+    with site.database.read() as session:
+        return session.get_one(Turn, turn_id).delivered_at
 
 
 @pytest.fixture
@@ -162,7 +168,15 @@ class TestAnswer:
         with site.database.read() as session:
             delivery = session.scalars(select(Delivery).where(Delivery.generation_id == generation_id)).one()
             assert (delivery.chunk, delivery.state) == (0, DeliveryState.SENT)
-            assert session.get_one(Turn, turn_id).delivered_at is not None
+        assert delivered_at(site, turn_id) is not None
+
+    def test_the_ledger_is_written_though_the_page_hangs_up_at_the_end(self, site: Site) -> None:
+        with site.visitor() as visitor:
+            turn_id = asked(visitor, "bye")
+            with visitor.stream("GET", f"/api/turns/{turn_id}/events") as response:
+                next(event for event in events(response) if event.name == "end")
+        while delivered_at(site, turn_id) is None:  # the test's timeout ends this
+            pass
 
     def test_an_answer_nobody_followed_is_delivered_by_the_history(self, site: Site, visitor: httpx.Client) -> None:
         turn_id = asked(visitor, "later")
@@ -170,8 +184,7 @@ class TestAnswer:
             pass
         visitor.get("/api/history")
         visitor.get("/api/history")  # on the same connection: what runs after the first response has run
-        with site.database.read() as session:
-            assert session.get_one(Turn, turn_id).delivered_at is not None
+        assert delivered_at(site, turn_id) is not None
 
 
 class TestActions:
@@ -276,27 +289,16 @@ class TestCommands:
 
 
 class TestProtection:
-    @pytest.mark.parametrize(
-        ("method", "path"),
-        [
-            ("GET", ""),
-            ("GET", "/events"),
-            ("GET", "/why"),
-            ("POST", "/stop"),
-            ("POST", "/regenerate"),
-            ("POST", "/feedback"),
-        ],
-    )
-    def test_another_visitors_turn_is_not_found(
-        self, site: Site, visitor: httpx.Client, method: str, path: str
-    ) -> None:
+    def test_another_visitors_turn_is_not_found(self, site: Site, visitor: httpx.Client) -> None:
         turn_id = asked(visitor, "secret")
         followed(visitor, turn_id)
         with site.visitor() as other:
             followed(other, asked(other, "mine"))
-            body = {"rating": "up"} if path == "/feedback" else None
-            refused = other.request(method, f"/api/turns/{turn_id}{path}", json=body)
-        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "not_found")
+            for path in ("", "/events", "/why"):
+                assert other.get(f"/api/turns/{turn_id}{path}").status_code == 404, path
+            for path in ("/stop", "/regenerate", "/feedback"):
+                refused = other.post(f"/api/turns/{turn_id}{path}", json={"rating": "up"})
+                assert (refused.status_code, refused.json()["error"]["code"]) == (404, "not_found"), path
 
     @pytest.mark.parametrize(
         "headers",

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 from sqlalchemy import select
 
+from bots.texts import text
 from core.errors import FailureCode
 from core.models import Feedback
 from tests.bots.web.conftest import Site
@@ -117,10 +118,10 @@ def ended(page: Page, state: str = "done") -> None:
 
 class TestConversation:
     def test_an_answer_streams_in_and_the_box_is_free_again(self, site: Site, page: Page, gate: Gate) -> None:
-        text = script(site, "First ", "half", gate, ", second half.")
+        asked = script(site, "First ", "half", gate, ", second half.")
         expect(page.locator("#greeting")).to_be_visible()
-        say(page, text)
-        expect(page.locator(".said")).to_have_text(text)
+        say(page, asked)
+        expect(page.locator(".said")).to_have_text(asked)
         expect(last_answer(page)).to_have_text("First half")
         expect(page.get_by_label("Message", exact=True)).to_have_value("")
         expect(page.get_by_role("button", name="Stop")).to_be_visible()
@@ -154,30 +155,30 @@ class TestConversation:
         expect(last_answer(page)).to_have_text("So far")
 
     def test_answering_again_replaces_the_answer(self, site: Site, page: Page) -> None:
-        text = script(site, "one")
-        say(page, text)
+        asked = script(site, "one")
+        say(page, asked)
         ended(page)
-        site.worker.script[text] = ["another"]
+        site.worker.script[asked] = ["another"]
         page.get_by_role("button", name="Answer again").click()
         expect(last_answer(page)).to_have_text("another")
         ended(page)
         expect(page.locator(".turn")).to_have_count(1)
 
     def test_a_failure_is_told_and_can_be_tried_again(self, site: Site, page: Page) -> None:
-        text = script(site, Failure(FailureCode.ENGINE))
-        say(page, text)
+        asked = script(site, Failure(FailureCode.ENGINE))
+        say(page, asked)
         ended(page, "failed")
         expect(page.locator(".turn .status")).not_to_be_empty()
-        site.worker.script[text] = ["Now it works."]
+        site.worker.script[asked] = ["Now it works."]
         page.get_by_role("button", name="Try again").click()
         expect(last_answer(page)).to_have_text("Now it works.")
 
     def test_a_message_that_cannot_be_sent_stays_in_the_box(self, site: Site, page: Page) -> None:
         page.route("**/api/messages", lambda route: route.abort())
-        text = script(site, "There you are.")
-        say(page, text)
-        expect(page.get_by_role("alert").first).to_contain_text("cannot be reached")
-        expect(page.get_by_label("Message", exact=True)).to_have_value(text)
+        asked = script(site, "There you are.")
+        say(page, asked)
+        expect(page.get_by_role("alert").first).to_contain_text(text("web_offline"))
+        expect(page.get_by_label("Message", exact=True)).to_have_value(asked)
         page.unroute("**/api/messages")
         page.get_by_role("button", name="Try again").click()
         expect(last_answer(page)).to_have_text("There you are.")
@@ -185,7 +186,7 @@ class TestConversation:
 
     def test_a_refused_message_says_why(self, page: Page) -> None:
         say(page, "x" * 5001)
-        expect(page.locator("#notice")).to_contain_text("5")
+        expect(page.locator("#notice")).to_contain_text(text("error_too_long", length=5001, limit=5000))
         expect(page.get_by_label("Message", exact=True)).to_have_value("x" * 5001)
 
     def test_a_draft_outlives_a_reload(self, page: Page) -> None:
@@ -245,12 +246,12 @@ class TestFeedbackAndWhy:
             expect(thumb).to_have_attribute("aria-pressed", pressed)
 
     def test_why_shows_prompt_tokens_timings_and_model(self, site: Site, page: Page) -> None:
-        text = script(site, "Because.")
-        say(page, text)
+        asked = script(site, "Because.")
+        say(page, asked)
         ended(page)
         page.get_by_role("button", name="Why?").click()
         told = page.get_by_role("dialog", name="Why this answer?")
-        for part in (text, "scripted-model", "r1", "temperature", "20 of 400", "7 ms"):
+        for part in (asked, "scripted-model", "r1", "temperature", "20 of 400", "7 ms"):
             expect(told).to_contain_text(part)
         page.keyboard.press("Escape")
         expect(told).to_be_hidden()
@@ -299,12 +300,12 @@ class TestMarkdown:
 
 class TestAccess:
     def test_everything_can_be_done_with_the_keyboard(self, site: Site, page: Page, gate: Gate) -> None:
-        text = script(site, "Slow", gate)
-        page.keyboard.type(text[:4])  # the box has the focus
+        asked = script(site, "Slow", gate)
+        page.keyboard.type(asked[:4])  # the box has the focus
         page.keyboard.press("Shift+Enter")
-        expect(page.get_by_label("Message", exact=True)).to_have_value(f"{text[:4]}\n")
+        expect(page.get_by_label("Message", exact=True)).to_have_value(f"{asked[:4]}\n")
         page.keyboard.press("Backspace")
-        page.keyboard.type(text[4:])
+        page.keyboard.type(asked[4:])
         page.keyboard.press("Enter")
         expect(last_answer(page)).to_have_text("Slow")
         page.keyboard.press("Escape")
@@ -357,8 +358,9 @@ class TestAccess:
         page.get_by_label("Language").select_option("zh-CN")
         expect(page.get_by_role("button", name="新对话")).to_be_visible()
         assert page.evaluate("document.documentElement.lang") == "zh-CN"
+        page.wait_for_selector("body[data-ready]")
         page.locator("#message").fill("x" * 5001)
         page.keyboard.press("Enter")
-        expect(page.locator("#notice")).to_contain_text("5")
+        expect(page.locator("#notice")).to_contain_text(text("error_too_long", "zh-CN", length=5001, limit=5000))
         page.locator("#language").select_option("en")
         expect(page.get_by_role("button", name="New conversation")).to_be_visible()
