@@ -15,7 +15,7 @@ from bots.web.server import Server, listen, make_server, url_of
 from core.database import Database, upgrade
 from core.service import open_service
 from core.settings import Settings
-from tests.bots.web.scripted_worker import ScriptedWorker
+from tests.bots.web.scripted_worker import Gate, ScriptedWorker
 
 
 @dataclass(frozen=True)
@@ -72,3 +72,17 @@ def served(settings: Settings) -> Iterator[str]:
     finally:
         servers[0].stop()
         thread.join()
+
+
+@pytest.fixture
+def visitor(site: Site) -> Iterator[httpx.Client]:
+    with site.visitor() as client:
+        yield client
+
+
+@pytest.fixture
+def gate(site: Site) -> Iterator[Gate]:
+    """A gate that is open at the end, whatever happens."""
+    gate = Gate()
+    yield gate
+    gate.set()

@@ -83,13 +83,6 @@ def page(site: Site, context: BrowserContext, tab: tuple[Page, list[str]]) -> It
     assert not [text for text in complaints if "Failed to load resource" not in text]
 
 
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    gate = Gate()
-    yield gate
-    gate.set()
-
-
 def opened(page: Page, site: Site) -> Page:
     page.goto(site.url)
     page.wait_for_selector("body[data-ready]")
