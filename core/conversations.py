@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import and_, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from core.database import insert_new
 from core.errors import Busy, Conflict, NotAllowed, NotFound
 from core.models import (
-    Base,
     Conversation,
     Generation,
     Message,
@@ -24,11 +23,10 @@ from core.models import (
     Participant,
     Turn,
     Workspace,
+    tables,
 )
-from core.turns import count_queued, in_state
+from core.turns import in_state
 from core.values import FinishReason, InboundMessage, Person, Place, TurnState
-
-Row = TypeVar("Row", bound=Base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +48,104 @@ class Received:
     duplicate: bool = False
 
 
+# Built once: putting a statement together costs more than SQLite takes to run it.
+_TURN, _MESSAGE, _REVISION, _PERSON, _CONVERSATION, _WORKSPACE = tables(
+    Turn, Message, MessageRevision, Participant, Conversation, Workspace
+)
+_THIS_PERSON = and_(_PERSON.c.platform == bindparam("platform"), _PERSON.c.external_id == bindparam("person"))
+_THIS_WORKSPACE = and_(
+    _WORKSPACE.c.platform == bindparam("platform"), _WORKSPACE.c.external_id == bindparam("workspace")
+)
+_QUEUED = select(func.count()).where(in_state(_TURN.c.state, TurnState.QUEUED))
+
+_LOOK = select(
+    select(_TURN.c.id).where(_TURN.c.source_key == bindparam("source_key")).scalar_subquery().label("known_turn"),
+    select(_PERSON.c.id).where(_THIS_PERSON).scalar_subquery().label("person"),
+    select(_PERSON.c.display_name).where(_THIS_PERSON).scalar_subquery().label("display_name"),
+    select(_WORKSPACE.c.id).where(_THIS_WORKSPACE).scalar_subquery().label("workspace"),
+    select(_CONVERSATION.c.id)
+    .join(_WORKSPACE, _WORKSPACE.c.id == _CONVERSATION.c.workspace_id)
+    .where(_THIS_WORKSPACE, _CONVERSATION.c.external_id == bindparam("conversation"))
+    .scalar_subquery()
+    .label("conversation"),
+    _QUEUED.scalar_subquery().label("queued"),
+    _QUEUED.join(_PERSON, _PERSON.c.id == _TURN.c.participant_id)
+    .where(_THIS_PERSON)
+    .scalar_subquery()
+    .label("queued_of_person"),
+)
+
+_NEXT_SEQ = (
+    update(_CONVERSATION)
+    .where(_CONVERSATION.c.id == bindparam("of_conversation"))
+    .values(next_seq=_CONVERSATION.c.next_seq + 1)
+    .returning(_CONVERSATION.c.next_seq)
+)
+_ADD_MESSAGE = insert(_MESSAGE).returning(_MESSAGE.c.id)
+_ADD_REVISION = insert(_REVISION)
+_ADD_TURN = insert(_TURN).returning(_TURN.c.id)
+
+
 def receive(session: Session, message: InboundMessage, text: str, limits: QueueLimits, now: datetime) -> Received:
     """Store `message`, whose cleaned text is `text`, and its Turn. Raises Busy; the same event again is no error."""
-    known = session.scalar(select(Turn).where(Turn.source_key == _source_key(message)))
-    if known is not None:
+    found: Any = session.execute(_LOOK, _lookup(message)).one()
+    if found.known_turn is not None:
+        known = session.get_one(Turn, found.known_turn)
         return Received(known.id, known.conversation_id, known.state, queue_position(session, known.id), duplicate=True)
-    person = _participant(session, message, now)
-    _refuse_when_full(session, person.id, limits)
-    conversation = _conversation(session, message, now)
-    seq = _next_seq(session, conversation.id)
-    stored = Message(
-        conversation_id=conversation.id, participant_id=person.id, seq=seq, external_id=message.event_id, created_at=now
-    )
-    session.add(stored)
-    session.flush()
-    session.add(MessageRevision(message_id=stored.id, number=1, text=text, created_at=now))
-    turn = Turn(
-        source_key=_source_key(message),
-        workspace_id=conversation.workspace_id,
-        conversation_id=conversation.id,
-        participant_id=person.id,
-        message_id=stored.id,
-        seq=seq,
-        recipe=message.recipe,
-        arguments=message.arguments,
-        language=message.language,
-        target=message.target,
-        queued_at=now,
-    )
-    session.add(turn)
-    session.flush()
-    return Received(turn.id, conversation.id, TurnState.QUEUED, queue_position(session, turn.id))
+    if found.queued_of_person >= limits.turns_per_person:
+        raise Busy(found.queued_of_person)
+    if found.queued >= limits.turns:
+        raise Busy(found.queued)
+    if None in (found.person, found.workspace, found.conversation) or found.display_name != message.person.display_name:
+        _introduce(session, message, now)
+        found = session.execute(_LOOK, _lookup(message)).one()
+    turn_id = _add_turn(session, message, text, found, now)
+    return Received(turn_id, found.conversation, TurnState.QUEUED, ahead=found.queued)
+
+
+def _lookup(message: InboundMessage) -> dict[str, str]:
+    place = message.place
+    return {
+        "source_key": f"{place.platform}:{place.workspace}:{place.conversation}:{message.event_id}",
+        "platform": place.platform,
+        "workspace": place.workspace,
+        "conversation": place.conversation,
+        "person": message.person.id,
+    }
+
+
+def _introduce(session: Session, message: InboundMessage, now: datetime) -> None:
+    """Add the Participant, Workspace and Conversation that are new, and take a new display name."""
+    place, person = message.place, message.person
+    key = {"platform": place.platform, "external_id": person.id}
+    insert_new(session, Participant, tuple(key), {**key, "created_at": now})
+    session.execute(update(Participant).filter_by(**key).values(display_name=person.display_name))
+    key = {"platform": place.platform, "external_id": place.workspace}
+    insert_new(session, Workspace, tuple(key), {**key, "settings": {}, "created_at": now})
+    workspace_id = session.scalars(select(Workspace.id).filter_by(**key)).one()
+    row = {"workspace_id": workspace_id, "external_id": place.conversation, "shared": message.shared, "created_at": now}
+    insert_new(session, Conversation, ("workspace_id", "external_id"), row)
+
+
+def _add_turn(session: Session, message: InboundMessage, text: str, found: Any, now: datetime) -> int:
+    following: int = session.execute(_NEXT_SEQ, {"of_conversation": found.conversation}).scalar_one()
+    common = {"conversation_id": found.conversation, "participant_id": found.person, "seq": following - 1}
+    stored = {**common, "external_id": message.event_id, "created_at": now}
+    message_id: int = session.execute(_ADD_MESSAGE, stored).scalar_one()
+    session.execute(_ADD_REVISION, {"message_id": message_id, "number": 1, "text": text, "created_at": now})
+    turn = {
+        **common,
+        "source_key": _lookup(message)["source_key"],
+        "workspace_id": found.workspace,
+        "message_id": message_id,
+        "recipe": message.recipe,
+        "arguments": message.arguments,
+        "language": message.language,
+        "target": message.target,
+        "queued_at": now,
+    }
+    turn_id: int = session.execute(_ADD_TURN, turn).scalar_one()
+    return turn_id
 
 
 def edit(session: Session, place: Place, event_id: str, text: str, now: datetime) -> Turn | None:
@@ -143,7 +208,7 @@ def queue_position(session: Session, turn_id: int) -> int:
     if turn is None or turn.state is not TurnState.QUEUED:
         return 0
     older = select(func.count()).where(
-        in_state(Turn, TurnState.QUEUED),
+        in_state(Turn.state, TurnState.QUEUED),
         (Turn.queued_at < turn.queued_at) | ((Turn.queued_at == turn.queued_at) & (Turn.id < turn.id)),
     )
     return session.scalar(older) or 0
@@ -229,70 +294,3 @@ def _message(session: Session, place: Place, event_id: str) -> Message | None:
     return session.scalar(
         select(Message).where(Message.conversation_id == conversation.id, Message.external_id == event_id)
     )
-
-
-def _refuse_when_full(session: Session, participant_id: int, limits: QueueLimits) -> None:
-    mine = session.scalar(
-        select(func.count()).where(in_state(Turn, TurnState.QUEUED), Turn.participant_id == participant_id)
-    )
-    if (mine or 0) >= limits.turns_per_person:
-        raise Busy(mine or 0)
-    queued = count_queued(session)
-    if queued >= limits.turns:
-        raise Busy(queued)
-
-
-def _source_key(message: InboundMessage) -> str:
-    place = message.place
-    return f"{place.platform}:{place.workspace}:{place.conversation}:{message.event_id}"
-
-
-def _participant(session: Session, message: InboundMessage, now: datetime) -> Participant:
-    row = _get_or_add(
-        session,
-        Participant,
-        {"platform": message.place.platform, "external_id": message.person.id},
-        {"created_at": now, "display_name": message.person.display_name},
-    )
-    if row.display_name != message.person.display_name:
-        row.display_name = message.person.display_name
-    return row
-
-
-def _conversation(session: Session, message: InboundMessage, now: datetime) -> Conversation:
-    place = message.place
-    workspace = _get_or_add(
-        session,
-        Workspace,
-        {"platform": place.platform, "external_id": place.workspace},
-        {"created_at": now, "settings": {}},
-    )
-    return _get_or_add(
-        session,
-        Conversation,
-        {"workspace_id": workspace.id, "external_id": place.conversation},
-        {"created_at": now, "shared": message.shared, "next_seq": 1, "cut_seq": 1, "reset_seq": 1},
-    )
-
-
-def _next_seq(session: Session, conversation_id: int) -> int:
-    following: int | None = session.scalar(
-        update(Conversation)
-        .where(Conversation.id == conversation_id)
-        .values(next_seq=Conversation.next_seq + 1)
-        .returning(Conversation.next_seq),
-        execution_options={"synchronize_session": False},
-    )
-    assert following is not None
-    return following - 1
-
-
-def _get_or_add(session: Session, table: type[Row], key: dict[str, Any], values: dict[str, Any]) -> Row:
-    """The row with this unique key; added where missing, also when another process adds it in the same moment."""
-    query = select(table).filter_by(**key)
-    row = session.scalar(query)
-    if row is None:
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        session.execute(dialect.insert(table).values(**key, **values).on_conflict_do_nothing(index_elements=list(key)))
-        row = session.scalars(query).one()
-    return row

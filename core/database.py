@@ -19,6 +19,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -112,6 +113,12 @@ def check(url: str) -> list[str]:
             f"The schema differs from the models: {difference}."
             for difference in compare_metadata(context, Base.metadata)
         ]
+
+
+def insert_new(session: Session, model: type[Base], key: tuple[str, ...], row: dict[str, Any]) -> None:
+    """Insert `row` unless one with the same unique `key` is there, also when another process adds it just now."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    session.execute(dialect.insert(model.__table__).on_conflict_do_nothing(index_elements=list(key)), row)
 
 
 @contextmanager

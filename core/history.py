@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, literal_column, select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from core import recipes
-from core.conversations import find_conversation, find_turn
+from core.conversations import find_conversation
 from core.errors import NotFound
 from core.models import (
     Conversation,
@@ -27,9 +27,10 @@ from core.models import (
     RecipeVersion,
     Turn,
     Workspace,
+    tables,
 )
 from core.prompts import Answer, PromptRecord, Speech, SpeechReference, render_again
-from core.turns import unpack_token_ids
+from core.turns import in_state, unpack_token_ids
 from core.values import FinishReason, Place, Rating, TurnState, Usage
 
 FORGOTTEN = "[…]"
@@ -96,43 +97,104 @@ class Explanation:
     sampling: dict[str, Any]
 
 
+# Built once: putting a statement together costs more than SQLite takes to run it.
+_MESSAGE, _REVISION, _PERSON, _TURN, _GENERATION = tables(Message, MessageRevision, Participant, Turn, Generation)
+_CONVERSATION, _WORKSPACE, _FEEDBACK = tables(Conversation, Workspace, Feedback)
+_NEWEST_REVISION = and_(_REVISION.c.message_id == _MESSAGE.c.id, _REVISION.c.number == _MESSAGE.c.revision)
+_SELECTED = and_(_GENERATION.c.turn_id == _TURN.c.id, _GENERATION.c.selected)
+
+_SAID = (
+    select(
+        _MESSAGE.c.seq,
+        _MESSAGE.c.id.label("message_id"),
+        _MESSAGE.c.revision,
+        _MESSAGE.c.deleted_at,
+        _REVISION.c.text.label("words"),
+        _PERSON.c.display_name,
+        _GENERATION.c.id.label("generation_id"),
+        _GENERATION.c.text.label("answer"),
+        _GENERATION.c.token_ids,
+        _GENERATION.c.model_revision,
+    )
+    .select_from(_MESSAGE)
+    .join(_REVISION, _NEWEST_REVISION)
+    .join(_PERSON, _PERSON.c.id == _MESSAGE.c.participant_id)
+    .outerjoin(_TURN, and_(_TURN.c.conversation_id == _MESSAGE.c.conversation_id, _TURN.c.seq == _MESSAGE.c.seq))
+    .outerjoin(_GENERATION, _SELECTED)
+    .where(
+        _MESSAGE.c.conversation_id == bindparam("of_conversation"),
+        _MESSAGE.c.seq >= bindparam("from_seq"),
+        _MESSAGE.c.seq < bindparam("before_seq"),
+    )
+    .order_by(_MESSAGE.c.seq)
+)
+
+
 def load_history(
     session: Session, conversation_id: int, cut_seq: int, before_seq: int, model_revision: str
 ) -> tuple[Speech, ...]:
     """What was said in [`cut_seq`, `before_seq`), oldest first. Token ids only of answers of this model revision."""
-    rows = session.execute(
-        _said()
-        .where(Message.conversation_id == conversation_id, Message.seq >= cut_seq, Message.seq < before_seq)
-        .order_by(Message.seq)
-    )
-    return tuple(
-        _speech(message, text, speaker, generation, model_revision) for message, text, speaker, generation in rows
-    )
+    bounds = {"of_conversation": conversation_id, "from_seq": cut_seq, "before_seq": before_seq}
+    return tuple(_speech(row, model_revision) for row in session.execute(_SAID, bounds))
 
 
-def _said() -> Any:
-    return (
-        select(Message, MessageRevision.text, Participant.display_name, Generation)
-        .join(
-            MessageRevision,
-            and_(MessageRevision.message_id == Message.id, MessageRevision.number == Message.revision),
-        )
-        .join(Participant, Participant.id == Message.participant_id)
-        .outerjoin(Turn, and_(Turn.conversation_id == Message.conversation_id, Turn.seq == Message.seq))
-        .outerjoin(Generation, and_(Generation.turn_id == Turn.id, Generation.selected))
-    )
-
-
-def _speech(
-    message: Message, text: str, speaker: str | None, generation: Generation | None, model_revision: str
-) -> Speech:
+def _speech(row: Any, model_revision: str) -> Speech:
     answer = None
-    if generation is not None and generation.text:
-        same = generation.model_revision == model_revision and generation.token_ids is not None
-        ids = unpack_token_ids(generation.token_ids) if same and generation.token_ids else None
-        answer = Answer(generation.id, generation.text, ids)
-    words = text if message.deleted_at is None else None
-    return Speech(message.seq, message.id, message.revision, words, speaker, answer)
+    if row.answer:
+        same = row.model_revision == model_revision and row.token_ids is not None
+        answer = Answer(row.generation_id, row.answer, unpack_token_ids(row.token_ids) if same else None)
+    words = row.words if row.deleted_at is None else None
+    return Speech(row.seq, row.message_id, row.revision, words, row.display_name, answer)
+
+
+_VIEWS = (
+    select(
+        _TURN,
+        _MESSAGE.c.external_id.label("event_id"),
+        _REVISION.c.text.label("words"),
+        _CONVERSATION.c.external_id.label("conversation"),
+        _WORKSPACE.c.platform,
+        _WORKSPACE.c.external_id.label("workspace"),
+        _FEEDBACK.c.rating,
+        *(
+            _GENERATION.c[name].label(f"answer_{name}")
+            for name in (
+                "id", "number", "text", "finish_reason", "failure", "model", "model_revision", "prompt_tokens",
+                "cached_tokens", "completion_tokens", "timings_ms",
+            )
+        ),
+    )
+    .select_from(_TURN)
+    .join(_MESSAGE, _MESSAGE.c.id == _TURN.c.message_id)
+    .join(_REVISION, _NEWEST_REVISION)
+    .join(_CONVERSATION, _CONVERSATION.c.id == _TURN.c.conversation_id)
+    .join(_WORKSPACE, _WORKSPACE.c.id == _TURN.c.workspace_id)
+    .outerjoin(_GENERATION, _SELECTED)
+    .outerjoin(
+        _FEEDBACK,
+        and_(_FEEDBACK.c.generation_id == _GENERATION.c.id, _FEEDBACK.c.participant_id == _TURN.c.participant_id),
+    )
+)  # fmt: skip
+_VIEW = _VIEWS.where(_TURN.c.id == bindparam("of_turn"))
+_PAGE = (
+    _VIEWS.where(
+        _TURN.c.conversation_id == bindparam("of_conversation"),
+        _TURN.c.seq >= bindparam("from_seq"),
+        _TURN.c.seq < bindparam("before_seq"),
+    )
+    .order_by(_TURN.c.seq.desc())
+    .limit(bindparam("most"))
+)
+_UNDELIVERED = (
+    _VIEWS.where(
+        _WORKSPACE.c.platform == bindparam("on_platform"),
+        _TURN.c.delivered_at.is_(None),
+        in_state(_TURN.c.state, *(state for state in TurnState if state.ended)),
+    )
+    .order_by(_TURN.c.id)
+    .limit(bindparam("most"))
+)
+_NO_SEQ = 2**31 - 1
 
 
 def conversation_view(session: Session, place: Place, limit: int, before_seq: int | None = None) -> list[TurnView]:
@@ -140,103 +202,74 @@ def conversation_view(session: Session, place: Place, limit: int, before_seq: in
     conversation = find_conversation(session, place)
     if conversation is None:
         return []
-    query = _views().where(Turn.conversation_id == conversation.id, Turn.seq >= conversation.reset_seq)
-    if before_seq is not None:
-        query = query.where(Turn.seq < before_seq)
-    rows = session.execute(query.order_by(Turn.seq.desc()).limit(limit)).all()
-    return [_view(*row) for row in reversed(rows)]
+    bounds = {
+        "of_conversation": conversation.id,
+        "from_seq": conversation.reset_seq,
+        "before_seq": _NO_SEQ if before_seq is None else before_seq,
+        "most": limit,
+    }
+    return [_view(row) for row in reversed(session.execute(_PAGE, bounds).all())]
 
 
 def scoped_turn_view(session: Session, place: Place, turn_id: int) -> TurnView:
     """The Turn, if it belongs to the Conversation at `place`. Raises NotFound."""
-    return turn_view(session, find_turn(session, place, turn_id).id)
+    view = turn_view(session, turn_id)
+    if view.place != place:
+        raise NotFound(f"There is no turn {turn_id} in this conversation.")
+    return view
 
 
 def turn_view(session: Session, turn_id: int) -> TurnView:
     """The Turn, wherever it is. Raises NotFound."""
-    row = session.execute(_views().where(Turn.id == turn_id)).one_or_none()
+    row = session.execute(_VIEW, {"of_turn": turn_id}).one_or_none()
     if row is None:
         raise NotFound(f"There is no turn {turn_id}.")
-    return _view(*row)
+    return _view(row)
 
 
 def undelivered(session: Session, platform: str, limit: int) -> list[TurnView]:
     """Turns of a platform that ended while nobody delivered them, oldest first."""
-    waiting = (Turn.delivered_at.is_(None), literal_column("turn.state").in_(_ENDED))
-    rows = session.execute(_views().where(Workspace.platform == platform, *waiting).order_by(Turn.id).limit(limit))
-    return [_view(*row) for row in rows]
+    return [_view(row) for row in session.execute(_UNDELIVERED, {"on_platform": platform, "most": limit})]
 
 
-# Written out literally, as in the partial index.
-_ENDED: list[ColumnElement[TurnState]] = [literal_column(f"'{state}'") for state in TurnState if state.ended]
-
-
-def _views() -> Any:
-    return (
-        select(Turn, Message, MessageRevision.text, Conversation, Workspace, Generation, Feedback.rating)
-        .join(Message, Message.id == Turn.message_id)
-        .join(
-            MessageRevision,
-            and_(MessageRevision.message_id == Message.id, MessageRevision.number == Message.revision),
-        )
-        .join(Conversation, Conversation.id == Turn.conversation_id)
-        .join(Workspace, Workspace.id == Turn.workspace_id)
-        .outerjoin(Generation, and_(Generation.turn_id == Turn.id, Generation.selected))
-        .outerjoin(
-            Feedback,
-            and_(Feedback.generation_id == Generation.id, Feedback.participant_id == Turn.participant_id),
-        )
-    )
-
-
-def _view(
-    turn: Turn,
-    message: Message,
-    text: str,
-    conversation: Conversation,
-    workspace: Workspace,
-    generation: Generation | None,
-    rating: Rating | None,
-) -> TurnView:
-    place = Place.model_validate(
-        {"platform": workspace.platform, "workspace": workspace.external_id, "conversation": conversation.external_id}
-    )
+def _view(row: Any) -> TurnView:
+    place = {"platform": row.platform, "workspace": row.workspace, "conversation": row.conversation}
     return TurnView(
-        turn_id=turn.id,
-        place=place,
-        participant_id=turn.participant_id,
-        event_id=message.external_id,
-        seq=turn.seq,
-        state=turn.state,
-        fence=turn.fence,
-        failure=turn.failure,
-        cancel_requested=turn.cancel_requested,
-        text=text,
-        recipe=turn.recipe,
-        language=turn.language,
-        target=turn.target,
-        queued_at=turn.queued_at,
-        delivered_at=turn.delivered_at,
-        answer=_generation_view(generation, rating) if generation is not None else None,
+        turn_id=row.id,
+        place=Place.model_validate(place),
+        participant_id=row.participant_id,
+        event_id=row.event_id,
+        seq=row.seq,
+        state=row.state,
+        fence=row.fence,
+        failure=row.failure,
+        cancel_requested=row.cancel_requested,
+        text=row.words,
+        recipe=row.recipe,
+        language=row.language,
+        target=row.target,
+        queued_at=row.queued_at,
+        delivered_at=row.delivered_at,
+        answer=_generation_view(row) if row.answer_id is not None else None,
     )
 
 
-def _generation_view(generation: Generation, rating: Rating | None) -> GenerationView:
+def _generation_view(row: Any) -> GenerationView:
     return GenerationView(
-        generation_id=generation.id,
-        number=generation.number,
-        text=generation.text,
-        finish_reason=generation.finish_reason,
-        failure=generation.failure,
-        model=generation.model,
-        model_revision=generation.model_revision,
+        generation_id=row.answer_id,
+        number=row.answer_number,
+        text=row.answer_text,
+        finish_reason=row.answer_finish_reason,
+        failure=row.answer_failure,
+        model=row.answer_model,
+        model_revision=row.answer_model_revision,
         usage=Usage(
-            prompt_tokens=generation.prompt_tokens,
-            cached_tokens=generation.cached_tokens,
-            completion_tokens=generation.completion_tokens,
+            prompt_tokens=row.answer_prompt_tokens,
+            cached_tokens=row.answer_cached_tokens,
+            completion_tokens=row.answer_completion_tokens,
         ),
-        timings_ms=generation.timings_ms or {},
-        rating=rating,
+        timings_ms=row.answer_timings_ms or {},
+        rating=row.rating,
     )
 
 

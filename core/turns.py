@@ -8,24 +8,29 @@ Every write of a worker is fenced: `fence` grows with each claim, and a worker w
 from __future__ import annotations
 
 import struct
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Select,
+    ScalarSelect,
+    Subquery,
     and_,
+    bindparam,
     exists,
     func,
+    insert,
     literal_column,
     or_,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from core.database import insert_new
 from core.errors import FailureCode, LeaseLost
 from core.models import (
     Conversation,
@@ -36,17 +41,19 @@ from core.models import (
     RecipeVersion,
     Turn,
     Workspace,
+    tables,
 )
 from core.values import FinishReason, SamplingParams, TurnState, Usage
 
 _CLAIM_TRIES = 3
 
 
-def in_state(turn: Any, *states: TurnState) -> ColumnElement[bool]:
-    """`turn` is in one of `states`, written out literally: SQLite uses a partial index only then."""
-    words: list[ColumnElement[TurnState]] = [literal_column(f"'{state}'") for state in states]
-    column: ColumnElement[bool] = turn.state == words[0] if len(words) == 1 else turn.state.in_(words)
-    return column
+def in_state(
+    state: ColumnElement[TurnState] | InstrumentedAttribute[TurnState], *states: TurnState
+) -> ColumnElement[bool]:
+    """The column `state` is one of `states`, written out literally: SQLite uses a partial index only then."""
+    words: list[ColumnElement[TurnState]] = [literal_column(f"'{each}'") for each in states]
+    return state == words[0] if len(words) == 1 else state.in_(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,139 +132,187 @@ class Reaped:
     queued: int
 
 
+# The hot path's statements are built once: putting one together costs more than SQLite takes to run it.
+_TURN, _MESSAGE, _REVISION = tables(Turn, Message, MessageRevision)
+_PERSON, _CONVERSATION, _WORKSPACE, _GENERATION = tables(Participant, Conversation, Workspace, Generation)
+
+
+def _running_by(name: str, key: str) -> Subquery:
+    """How many Turns run, by a column of theirs."""
+    turn = _TURN.alias(f"running_by_{name}")
+    running = select(turn.c[key].label("key"), func.count().label("running"))
+    return running.where(in_state(turn.c.state, TurnState.RUNNING)).group_by(turn.c[key]).subquery(name)
+
+
+def _next_queued() -> ScalarSelect[int]:
+    candidate, other = _TURN.alias("candidate"), _TURN.alias("other")
+    workspaces, people = _running_by("workspaces", "workspace_id"), _running_by("people", "participant_id")
+    blocked = exists().where(
+        other.c.conversation_id == candidate.c.conversation_id,
+        in_state(other.c.state, TurnState.QUEUED, TurnState.RUNNING),
+        or_(other.c.seq < candidate.c.seq, in_state(other.c.state, TurnState.RUNNING)),
+    )
+    return (
+        select(candidate.c.id)
+        .outerjoin(workspaces, workspaces.c.key == candidate.c.workspace_id)
+        .outerjoin(people, people.c.key == candidate.c.participant_id)
+        .where(in_state(candidate.c.state, TurnState.QUEUED), ~blocked)
+        .order_by(
+            func.coalesce(workspaces.c.running, 0),
+            func.coalesce(people.c.running, 0),
+            candidate.c.queued_at,
+            candidate.c.id,
+        )
+        .limit(1)
+        .with_for_update(skip_locked=True, of=candidate)
+        .scalar_subquery()
+    )
+
+
+_CLAIM = (
+    update(_TURN)
+    .where(_TURN.c.id == _next_queued())
+    .values(
+        state=TurnState.RUNNING,
+        owner=bindparam("for_owner"),
+        lease_until=bindparam("until"),
+        fence=_TURN.c.fence + 1,
+        attempt=_TURN.c.attempt + 1,
+        started_at=bindparam("now"),
+    )
+    .returning(_TURN)
+)
+
+_CLAIMED = (
+    select(
+        _REVISION.c.number.label("revision"),
+        _REVISION.c.text,
+        _PERSON.c.display_name,
+        _CONVERSATION.c.shared,
+        _CONVERSATION.c.cut_seq,
+        _WORKSPACE.c.settings,
+        select(func.max(_GENERATION.c.number))
+        .where(_GENERATION.c.turn_id == bindparam("of_turn"))
+        .scalar_subquery()
+        .label("generations"),
+        select(func.max(_GENERATION.c.id))
+        .where(_GENERATION.c.turn_id == bindparam("of_turn"), _GENERATION.c.finish_reason.is_(None))
+        .scalar_subquery()
+        .label("unfinished"),
+    )
+    .select_from(_MESSAGE)
+    .join(_REVISION, and_(_REVISION.c.message_id == _MESSAGE.c.id, _REVISION.c.number == _MESSAGE.c.revision))
+    .join(_PERSON, _PERSON.c.id == _MESSAGE.c.participant_id)
+    .join(_CONVERSATION, _CONVERSATION.c.id == _MESSAGE.c.conversation_id)
+    .join(_WORKSPACE, _WORKSPACE.c.id == _CONVERSATION.c.workspace_id)
+    .where(_MESSAGE.c.id == bindparam("of_message"))
+)
+
+_ADD_GENERATION = insert(_GENERATION).returning(_GENERATION.c.id)
+
+
 def claim(session: Session, owner: str, lease_s: float, now: datetime) -> ClaimedTurn | None:
     """The next Turn for `owner`, or None. In one UPDATE, so that two workers never get the same one."""
+    values = {"for_owner": owner, "until": now + timedelta(seconds=lease_s), "now": now}
     for _ in range(_CLAIM_TRIES):
         try:
-            with session.begin_nested():
-                turn = _take(session, owner, now + timedelta(seconds=lease_s), now)
+            with session.begin_nested() if session.get_bind().dialect.name == "postgresql" else nullcontext():
+                turn = session.execute(_CLAIM, values).one_or_none()
         except IntegrityError:  # another worker got a Turn of the same Conversation in the same moment
             continue
         return _claimed(session, turn, now) if turn is not None else None
     return None
 
 
-def _take(session: Session, owner: str, lease_until: datetime, now: datetime) -> Turn | None:
-    statement = (
-        update(Turn)
-        .where(Turn.id == _next_queued().scalar_subquery())
-        .values(
-            state=TurnState.RUNNING,
-            owner=owner,
-            lease_until=lease_until,
-            fence=Turn.fence + 1,
-            attempt=Turn.attempt + 1,
-            started_at=now,
-        )
-        .returning(Turn)
-    )
-    return session.scalars(statement, execution_options={"synchronize_session": False}).one_or_none()
-
-
-def _next_queued() -> Select[int]:
-    candidate, other = aliased(Turn, name="candidate"), aliased(Turn, name="other")
-    workspace, person = aliased(Turn, name="of_workspace"), aliased(Turn, name="of_person")
-    busy_workspaces = _running_by(workspace, workspace.workspace_id)
-    busy_people = _running_by(person, person.participant_id)
-    blocked = exists().where(
-        other.conversation_id == candidate.conversation_id,
-        in_state(other, TurnState.QUEUED, TurnState.RUNNING),
-        or_(other.seq < candidate.seq, in_state(other, TurnState.RUNNING)),
-    )
-    return (
-        select(candidate.id)
-        .outerjoin(busy_workspaces, busy_workspaces.c.key == candidate.workspace_id)
-        .outerjoin(busy_people, busy_people.c.key == candidate.participant_id)
-        .where(in_state(candidate, TurnState.QUEUED), ~blocked)
-        .order_by(
-            func.coalesce(busy_workspaces.c.running, 0),
-            func.coalesce(busy_people.c.running, 0),
-            candidate.queued_at,
-            candidate.id,
-        )
-        .limit(1)
-        .with_for_update(skip_locked=True, of=candidate)
-    )
-
-
-def _running_by(turn: Any, key: Any) -> Any:
-    return (
-        select(key.label("key"), func.count().label("running"))
-        .where(in_state(turn, TurnState.RUNNING))
-        .group_by(key)
-        .subquery()
-    )
-
-
-def _claimed(session: Session, turn: Turn, now: datetime) -> ClaimedTurn:
-    message, revision, person, conversation, workspace = session.execute(
-        select(Message, MessageRevision, Participant, Conversation, Workspace)
-        .join(
-            MessageRevision,
-            and_(MessageRevision.message_id == Message.id, MessageRevision.number == Message.revision),
-        )
-        .join(Participant, Participant.id == Message.participant_id)
-        .join(Conversation, Conversation.id == Message.conversation_id)
-        .join(Workspace, Workspace.id == Conversation.workspace_id)
-        .where(Message.id == turn.message_id)
-    ).one()
+def _claimed(session: Session, turn: Any, now: datetime) -> ClaimedTurn:
+    found = session.execute(_CLAIMED, {"of_message": turn.message_id, "of_turn": turn.id}).one()
+    generation_id = found.unfinished  # of a lost attempt
+    if generation_id is None:
+        number = (found.generations or 0) + 1
+        generation_id = session.scalar(_ADD_GENERATION, {"turn_id": turn.id, "number": number, "created_at": now})
+    before_the_cut = turn.seq < found.cut_seq
     return ClaimedTurn(
         turn_id=turn.id,
-        generation_id=_open_generation(session, turn.id, now),
+        generation_id=generation_id,
         fence=turn.fence,
         attempt=turn.attempt,
         workspace_id=turn.workspace_id,
         conversation_id=turn.conversation_id,
         participant_id=turn.participant_id,
-        message_id=message.id,
-        revision=revision.number,
+        message_id=turn.message_id,
+        revision=found.revision,
         seq=turn.seq,
-        text=revision.text,
-        speaker=person.display_name,
-        shared=conversation.shared,
+        text=found.text,
+        speaker=found.display_name,
+        shared=found.shared,
         recipe=turn.recipe,
         arguments=turn.arguments,
         language=turn.language,
-        cut_seq=_cut_for(session, turn, conversation),
+        cut_seq=_own_cut(session, turn) if before_the_cut else found.cut_seq,
         queued_at=turn.queued_at,
-        workspace_settings=workspace.settings,
+        workspace_settings=found.settings,
     )
 
 
-def _open_generation(session: Session, turn_id: int, now: datetime) -> int:
-    """The unfinished Generation of a lost attempt, or a new one."""
-    row = session.execute(
-        select(
-            func.coalesce(func.max(Generation.number), 0).label("number"),
-            func.max(Generation.id).filter(Generation.finish_reason.is_(None)).label("unfinished"),
-        ).where(Generation.turn_id == turn_id)
-    ).one()
-    if row.unfinished is not None:
-        return int(row.unfinished)
-    generation = Generation(turn_id=turn_id, number=row.number + 1, created_at=now)
-    session.add(generation)
-    session.flush()
-    return generation.id
-
-
-def _cut_for(session: Session, turn: Turn, conversation: Conversation) -> int:
-    """The Conversation's cut; for a Turn from before it, regenerated, the cut that its own Prompt had."""
-    if turn.seq >= conversation.cut_seq:
-        return conversation.cut_seq
+def _own_cut(session: Session, turn: Any) -> int:
+    """The cut that the Prompt of a Turn from before the Conversation's cut had, for when it is regenerated."""
     record = session.scalar(select(Generation.prompt).where(Generation.turn_id == turn.id, Generation.selected))
-    return int(record["cut_seq"]) if record else turn.seq
+    return int(record["cut_seq"]) if record else int(turn.seq)
+
+
+_HEARTBEAT = (
+    update(_TURN)
+    .where(_TURN.c.owner == bindparam("of_owner"), in_state(_TURN.c.state, TurnState.RUNNING))
+    .values(lease_until=bindparam("until"))
+    .returning(_TURN.c.id, _TURN.c.fence, _TURN.c.cancel_requested)
+)
 
 
 def heartbeat(session: Session, owner: str, lease_s: float, now: datetime) -> tuple[dict[int, int], frozenset[int]]:
     """Renew all leases of `owner`. Returns the fence of each Turn that it holds, and those that it should cancel."""
-    rows = session.execute(
-        update(Turn)
-        .where(Turn.owner == owner, in_state(Turn, TurnState.RUNNING))
-        .values(lease_until=now + timedelta(seconds=lease_s))
-        .returning(Turn.id, Turn.fence, Turn.cancel_requested),
-        execution_options={"synchronize_session": False},
-    ).all()
+    rows = session.execute(_HEARTBEAT, {"of_owner": owner, "until": now + timedelta(seconds=lease_s)}).all()
     return {row.id: row.fence for row in rows}, frozenset(row.id for row in rows if row.cancel_requested)
+
+
+_END_TURN = (
+    update(_TURN)
+    .where(
+        _TURN.c.id == bindparam("of_turn"),
+        _TURN.c.fence == bindparam("at_fence"),
+        in_state(_TURN.c.state, TurnState.RUNNING),
+    )
+    .values(
+        state=bindparam("to_state"),
+        failure=bindparam("with_failure"),
+        owner=None,
+        lease_until=None,
+        finished_at=bindparam("now"),
+        cancel_requested=False,
+    )
+    .returning(_TURN.c.conversation_id)
+)
+
+_DESELECT = (
+    update(_GENERATION)
+    .where(_GENERATION.c.turn_id == bindparam("of_turn"), _GENERATION.c.selected)
+    .values(selected=False)
+)
+
+_RESULT = (
+    "text", "token_ids", "model", "model_revision", "sampling", "prompt", "prompt_tokens", "cached_tokens",
+    "completion_tokens", "finish_reason", "failure", "timings_ms", "selected", "finished_at",
+)  # fmt: skip
+_END_GENERATION = (
+    update(_GENERATION)
+    .where(_GENERATION.c.id == bindparam("of_generation"))
+    .values({name: bindparam(f"new_{name}") for name in _RESULT})
+)
+
+_MOVE_CUT = (
+    update(_CONVERSATION)
+    .where(_CONVERSATION.c.id == bindparam("of_conversation"), _CONVERSATION.c.cut_seq < bindparam("to_seq"))
+    .values(cut_seq=bindparam("to_seq"))
+)
 
 
 def finish(session: Session, outcome: Outcome, now: datetime) -> None:
@@ -265,53 +320,50 @@ def finish(session: Session, outcome: Outcome, now: datetime) -> None:
 
     An answer of no words whose Turn was cancelled, or which failed, leaves an earlier selected Generation selected.
     """
-    conversation_id = _end_turn(session, outcome.turn_id, outcome.fence, outcome.state, outcome.failure, now)
-    generation = session.get_one(Generation, outcome.generation_id)
-    for name in ("text", "model", "model_revision", "prompt", "finish_reason", "failure", "timings_ms"):
-        setattr(generation, name, getattr(outcome, name))
-    generation.token_ids = pack_token_ids(outcome.token_ids) if outcome.token_ids else None
-    generation.sampling = outcome.sampling.model_dump() if outcome.sampling else None
-    generation.prompt_tokens = outcome.usage.prompt_tokens
-    generation.cached_tokens = outcome.usage.cached_tokens
-    generation.completion_tokens = outcome.usage.completion_tokens
-    generation.finished_at = now
-    if outcome.text or outcome.state is TurnState.DONE:
-        _select(session, generation)
+    conversation_id = _end_turn(session, outcome, now)
+    selected = bool(outcome.text) or outcome.state is TurnState.DONE
+    if selected:
+        session.execute(_DESELECT, {"of_turn": outcome.turn_id})
+    result = {
+        "text": outcome.text,
+        "token_ids": pack_token_ids(outcome.token_ids) if outcome.token_ids else None,
+        "model": outcome.model,
+        "model_revision": outcome.model_revision,
+        "sampling": outcome.sampling.model_dump() if outcome.sampling else None,
+        "prompt": outcome.prompt,
+        **outcome.usage.model_dump(),
+        "finish_reason": outcome.finish_reason,
+        "failure": outcome.failure,
+        "timings_ms": outcome.timings_ms,
+        "selected": selected,
+        "finished_at": now,
+    }
+    values = {f"new_{name}": value for name, value in result.items()}
+    session.execute(_END_GENERATION, {"of_generation": outcome.generation_id, **values})
     _keep_sources(session, outcome.sources, now)
     if outcome.cut_seq is not None:
-        session.execute(
-            update(Conversation)
-            .where(Conversation.id == conversation_id, Conversation.cut_seq < outcome.cut_seq)
-            .values(cut_seq=outcome.cut_seq)
-        )
+        session.execute(_MOVE_CUT, {"of_conversation": conversation_id, "to_seq": outcome.cut_seq})
 
 
-def _end_turn(
-    session: Session, turn_id: int, fence: int, state: TurnState, failure: FailureCode | None, now: datetime
-) -> int:
-    conversation_id: int | None = session.scalar(
-        update(Turn)
-        .where(Turn.id == turn_id, Turn.fence == fence, in_state(Turn, TurnState.RUNNING))
-        .values(state=state, failure=failure, owner=None, lease_until=None, finished_at=now, cancel_requested=False)
-        .returning(Turn.conversation_id),
-        execution_options={"synchronize_session": False},
-    )
+def _end_turn(session: Session, outcome: Outcome, now: datetime) -> int:
+    values = {
+        "of_turn": outcome.turn_id,
+        "at_fence": outcome.fence,
+        "to_state": outcome.state,
+        "with_failure": outcome.failure,
+        "now": now,
+    }
+    conversation_id: int | None = session.scalar(_END_TURN, values)
     if conversation_id is None:
-        raise LeaseLost(f"Turn {turn_id} is no longer held with fence {fence}.")
+        raise LeaseLost(f"Turn {outcome.turn_id} is no longer held with fence {outcome.fence}.")
     return conversation_id
 
 
-def _select(session: Session, generation: Generation) -> None:
-    session.execute(
-        update(Generation).where(Generation.turn_id == generation.turn_id, Generation.selected).values(selected=False)
-    )
-    generation.selected = True
-
-
 def _keep_sources(session: Session, sources: tuple[Source, ...], now: datetime) -> None:
+    """Keep each source once; every answer has them, so they are nearly always there."""
     for source in sources:
-        if session.get(RecipeVersion, source.version) is None:
-            session.merge(RecipeVersion(version=source.version, name=source.name, source=source.source, created_at=now))
+        row = {"version": source.version, "name": source.name, "source": source.source, "created_at": now}
+        insert_new(session, RecipeVersion, ("version",), row)
 
 
 def release(session: Session, owner: str, now: datetime) -> list[int]:
@@ -319,7 +371,7 @@ def release(session: Session, owner: str, now: datetime) -> list[int]:
     return list(
         session.scalars(
             update(Turn)
-            .where(Turn.owner == owner, in_state(Turn, TurnState.RUNNING))
+            .where(Turn.owner == owner, in_state(Turn.state, TurnState.RUNNING))
             .values(
                 state=TurnState.QUEUED, owner=None, lease_until=None, fence=Turn.fence + 1, attempt=Turn.attempt - 1
             )
@@ -332,7 +384,9 @@ def release(session: Session, owner: str, now: datetime) -> list[int]:
 def reap(session: Session, max_attempts: int, now: datetime) -> Reaped:
     """Take Turns whose lease has ended from their silent workers: to the queue, or to their end after `max_attempts`."""
     lost = session.scalars(
-        select(Turn).where(in_state(Turn, TurnState.RUNNING), Turn.lease_until < now).with_for_update(skip_locked=True)
+        select(Turn)
+        .where(in_state(Turn.state, TurnState.RUNNING), Turn.lease_until < now)
+        .with_for_update(skip_locked=True)
     ).all()
     requeued, ended = [], []
     for turn in lost:
@@ -362,7 +416,7 @@ def _give_up(session: Session, turn: Turn, state: TurnState, failure: FailureCod
 
 def count_queued(session: Session) -> int:
     """How many Turns wait."""
-    return session.scalar(select(func.count()).select_from(Turn).where(in_state(Turn, TurnState.QUEUED))) or 0
+    return session.scalar(select(func.count()).select_from(Turn).where(in_state(Turn.state, TurnState.QUEUED))) or 0
 
 
 def pack_token_ids(token_ids: tuple[int, ...]) -> bytes:

@@ -69,6 +69,13 @@ class EmbeddedValkey:
             shutil.rmtree(self._runtime, ignore_errors=True)
             self._runtime = None
 
+    @property
+    def url(self) -> str:
+        """The server's URL. Raises QueueUnavailable where it was not started."""
+        if self._runtime is None:
+            raise QueueUnavailable("The embedded Valkey does not run.")
+        return f"unix://{self._runtime / 'valkey.sock'}"
+
     def running(self) -> bool:
         """Whether the server's process lives."""
         return self._process is not None and self._process.poll() is None

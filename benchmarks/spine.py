@@ -1,0 +1,141 @@
+"""The spine around the engine: message received → first event at the adapter, and what a streamed token costs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from celery import Celery
+
+from benchmarks.figures import Figure, median, percentile
+from bots.replies import watch
+from core.database import upgrade
+from core.queue import _broker_url
+from core.redis import connect
+from core.service import Service, open_service
+from core.settings import Settings, variable
+from core.values import InboundMessage, Person, Place
+from pajama.stack import ready_workers
+from pajama.valkey import EmbeddedValkey
+
+STREAMS, STREAMED_TOKENS = 32, 60
+
+
+def measure(
+    folder: Path, database_url: str, name: str, targets: tuple[float, float | None], samples: int
+) -> list[Figure]:
+    """Latency at low load against the naive baseline, in turns, then the CPU of 32 streams."""
+    upgrade(database_url)
+    with (
+        EmbeddedValkey(folder / f"valkey-{name}") as valkey,
+        _started(valkey, folder, database_url) as (settings, worker),
+    ):
+        return asyncio.run(_measured(settings, worker, name, targets, samples))
+
+
+async def _measured(
+    settings: Settings, worker: psutil.Process, name: str, targets: tuple[float, float | None], samples: int
+) -> list[Figure]:
+    async with open_service(settings) as service:
+        with _naive(settings.redis_url) as naive:
+            ours, theirs = [], []
+            for i in range(samples + 20):
+                ours.append(await _first_event_ms(service, f"c{i % 10}"))
+                theirs.append(await asyncio.to_thread(_naive_ms, naive))
+        ours, theirs = ours[20:], theirs[20:]
+        bot, its_worker = await _stream_cost(service, worker)
+    baseline = "Celery with a result backend"
+    return [
+        Figure(f"{name}: received → first event, p50", median(ours), "ms", targets[0], median(theirs), baseline),
+        Figure(f"{name}: … p99", percentile(ours, 0.99), "ms", targets[1], percentile(theirs, 0.99), baseline),
+        Figure(f"{name}: bot CPU a streamed token, {STREAMS} streams", bot, "µs"),
+        Figure(f"{name}: worker CPU a streamed token, {STREAMS} streams", its_worker, "µs"),
+    ]
+
+
+async def _first_event_ms(service: Service, conversation: str) -> float:
+    began = time.perf_counter()
+    received = await service.receive(_message(conversation, 1))
+    first = None
+    async for update in watch(service, received.turn_id):
+        first = first or (time.perf_counter() if update.text else None)
+    assert first is not None
+    return 1000 * (first - began)
+
+
+def _message(conversation: str, tokens: int) -> InboundMessage:
+    place = Place(platform="web", workspace="benchmark", conversation=conversation)
+    return InboundMessage(
+        place=place, person=Person(id=conversation), event_id=secrets.token_hex(8), text=f"say {tokens}"
+    )
+
+
+async def _stream_cost(service: Service, worker: psutil.Process) -> tuple[float, float]:
+    """CPU of this process and of the worker, µs a token, with STREAMS answers at once."""
+    me = psutil.Process()
+
+    async def one(index: int) -> None:
+        received = await service.receive(_message(f"s{index}", STREAMED_TOKENS))
+        async for _ in watch(service, received.turn_id):
+            pass
+
+    before = _cpu_s(me), _cpu_s(worker)
+    await asyncio.gather(*(one(i) for i in range(STREAMS)))
+    tokens = STREAMS * STREAMED_TOKENS
+    return 1e6 * (_cpu_s(me) - before[0]) / tokens, 1e6 * (_cpu_s(worker) - before[1]) / tokens
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+@contextmanager
+def _started(valkey: EmbeddedValkey, folder: Path, database_url: str) -> Iterator[tuple[Settings, psutil.Process]]:
+    """A token-source worker on this Valkey and database."""
+    settings = Settings(
+        data_dir=folder, database_url=database_url, redis_url=valkey.url, log_level="WARNING", max_batch_size=STREAMS
+    )
+    names = ("data_dir", "database_url", "redis_url", "log_level", "max_batch_size")
+    environment = {variable(name): str(getattr(settings, name)) for name in names}
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.token_source"], env={**os.environ, **environment})
+    try:
+        with connect(settings.redis_url) as client:
+            while not ready_workers(client, settings.redis_prefix):
+                time.sleep(0.02)
+        yield settings, psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _naive(redis_url: str) -> Iterator[Celery]:
+    """The baseline's worker on the same Valkey, and its client."""
+    broker = f"{_broker_url(redis_url)}?virtual_host=5"
+    os.environ["NAIVE_BROKER"] = os.environ["NAIVE_BACKEND"] = broker
+    command = [sys.executable, "-m", "celery", "-A", "benchmarks.naive", "worker", "-l", "ERROR", "--without-gossip",
+               "--without-mingle"]  # fmt: skip
+    process = subprocess.Popen(command, env=dict(os.environ))
+    try:
+        from benchmarks.naive import app
+
+        app.send_task("naive.answer", args=("warm up",)).get(timeout=60)
+        yield app
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _naive_ms(app: Celery) -> float:
+    began = time.perf_counter()
+    app.send_task("naive.answer", args=("hello",)).get(timeout=60)
+    return 1000 * (time.perf_counter() - began)
