@@ -63,9 +63,11 @@ async def _measured(
 
 async def _first_event_ms(service: Service, conversation: str) -> float:
     began = time.perf_counter()
-    received = await service.receive(_message(conversation, 1))
+    message = _message(conversation, 3)
+    received = await service.receive(message)
+    turn = await service.turn(message.place, received.turn_id)
     first = None
-    async for update in watch(service, received.turn_id):
+    async for update in watch(service, turn.turn_id, known=turn):
         first = first or (time.perf_counter() if update.text else None)
     assert first is not None
     return 1000 * (first - began)

@@ -59,7 +59,7 @@ def nonce(generation_id: int, chunk: int) -> str:
 async def deliver(service: Service, turn: TurnView, sink: ReplySink) -> TurnView:
     """Bring the Turn's answer, or the apology for it, to the platform and note it. Returns the ended Turn."""
     ledger = _Ledger(service, sink)
-    async for update in watch(service, turn.turn_id, interval_s=sink.min_edit_interval_s):
+    async for update in watch(service, turn.turn_id, known=turn, interval_s=sink.min_edit_interval_s):
         await ledger.show(update)
         if update.turn is not None:
             await _close(service, update.turn, sink)

@@ -42,12 +42,16 @@ class ReplyUpdate:
         return self.turn is not None
 
 
-async def watch(service: Service, turn_id: int, *, interval_s: float = 0.0) -> AsyncGenerator[ReplyUpdate]:
+async def watch(
+    service: Service, turn_id: int, *, known: TurnView | None = None, interval_s: float = 0.0
+) -> AsyncGenerator[ReplyUpdate]:
     """The Turn's answer as it grows, at most one update every `interval_s`, and its end. Raises NotFound.
+
+    `known` is the Turn as the caller has just read it, which saves reading it again.
 
     Raises DatabaseUnavailable where SQL is down when it is needed.
     """
-    turn = await service.turn_status(turn_id)
+    turn = known or await service.turn_status(turn_id)
     progress = _Progress(turn_id)
     while not turn.state.ended:
         after = turn.fence if turn.state is TurnState.QUEUED else turn.fence - 1

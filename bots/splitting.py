@@ -2,74 +2,122 @@
 
 Pure. A code fence that is cut is closed and opened again with its language; a cut falls between paragraphs, lines,
 sentences or words where it can, and never within what a reader sees as one character. The chunks before the last one
-stay the same while the text grows, since they have been sent by then.
+stay the same while the text grows, since they have been sent by then: a cut looks at nothing beyond the limit.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import regex
 
-_CLOSE = "\n```"
-_FENCE = regex.compile(r"^ {0,3}(```+|~~~+)([^\n`]*)$", regex.MULTILINE)
+_FENCE = regex.compile(r"^([ \t]{0,8})(`{3,8}|~{3,8})(?![`~])([^\n`]*)$", regex.MULTILINE)
 # From the best place to cut to the worst; a cut falls after the match.
 _BORDERS = tuple(
     regex.compile(pattern)
     for pattern in (r"\n[ \t]*\n+", r"\n", r"[.!?…]['\")\]]*\s+|[。！？；…][”’」』）]*", r"[,;:]\s+|[，、：]", r"\s+")
 )
-_LINK = regex.compile(r"\[[^\]\n]*\]\([^)\s]*\)|https?://\S+")
+_LINK = regex.compile(r"\[[^\]\n]*\]\([^)\s]*\)?|https?://[^\s<>，。！？；：、（）《》「」『』“”‘’]+")
 _MIN_FILL = 0.5
 """A cut before this share of the limit would make too many messages."""
+_LEAST_LIMIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Fence:
+    """A code fence that is open: how its lines are indented, its marker and its language."""
+
+    indent: str
+    marker: str
+    language: str
+
+    @property
+    def opening(self) -> str:
+        """The line that opens it again."""
+        return f"{self.indent}{self.marker}{self.language}\n"
+
+    @property
+    def closing(self) -> str:
+        """What closes it, after its last line."""
+        return f"\n{self.indent}{self.marker}"
 
 
 def split(text: str, limit: int | None) -> list[str]:
-    """`text` in chunks of at most `limit` characters; None is no limit. An empty text is no chunk.
+    """`text` in chunks of at most `limit` characters; None is no limit. White space alone is no chunk.
 
     Raises ValueError for a limit too small to hold a fence and some text.
     """
     if limit is None:
-        return [text] if text else []
-    if limit < 32:
-        raise ValueError(f"a limit of {limit} is too small; it should be at least 32")
-    chunks = []
-    opening, rest = "", text
-    while len(opening) + len(rest) > limit:
-        head, tail = _cut(rest, limit - len(opening) - len(_CLOSE))
-        fence = _open_fence(opening + head, limit)
-        chunks.append((opening + head.rstrip("\n") + _CLOSE) if fence else (opening + head).rstrip())
-        opening, rest = fence, tail
-    chunks.append(opening + rest)
-    return [chunk for chunk in chunks if chunk.strip()]
+        return [text] if text.strip() else []
+    if limit < _LEAST_LIMIT:
+        raise ValueError(f"a limit of {limit} is too small; it should be at least {_LEAST_LIMIT}")
+    chunks: list[str] = []
+    fence, rest = None, text
+    while len(opening := fence.opening if fence else "") + len(rest) > limit:
+        head, rest, inside = _cut(rest, limit, fence)
+        if head.strip():
+            chunks.append(opening + (head.rstrip("\n") + inside.closing if inside else head.rstrip()))
+        fence = inside
+        if fence and (closed := _closed_at_once(rest, fence)):
+            fence, rest = None, rest[closed:]
+    return [*chunks, opening + rest] if rest.strip() else chunks
 
 
-def _cut(text: str, room: int) -> tuple[str, str]:
-    """`text` cut within its first `room` characters. Looks no further, so that growth changes nothing."""
-    window = text[:room]
-    at = next(filter(None, (_border(window, border) for border in _BORDERS)), None) or _last_grapheme(window)
-    return text[:at], text[at:]
+def _cut(text: str, limit: int, fence: _Fence | None) -> tuple[str, str, _Fence | None]:
+    """`text`, which starts inside `fence`, as (what fits, the rest, the fence that is open between them)."""
+    known = text[: limit - len(fence.opening if fence else "")]
+    room = len(known) - max(len(each.closing) for each in (fence, *_fences(known, limit), _PLAIN) if each)
+    at = _place(text[: room + 1], room)
+    inside, opened_at = _open_fence(text[:at], fence, limit)
+    if inside and opened_at and not text[opened_at:at].partition("\n")[2].strip():
+        at, inside = opened_at, None  # its code goes with it
+    return text[:at], text[at:], inside
 
 
-def _border(window: str, border: regex.Pattern[str]) -> int | None:
-    """The last such border in the window that fills it well and cuts no link."""
+_PLAIN = _Fence("", "```", "")
+
+
+def _fences(text: str, limit: int) -> list[_Fence]:
+    return [_fence(match, limit) for match in _FENCE.finditer(text)]
+
+
+def _fence(match: regex.Match[str], limit: int) -> _Fence:
+    language = match[3].strip()
+    return _Fence(match[1], match[2], language if len(language) <= limit // 4 else "")
+
+
+def _open_fence(text: str, fence: _Fence | None, limit: int) -> tuple[_Fence | None, int]:
+    """The fence that is open at the end of `text`, which starts inside `fence`, and where it was opened."""
+    opened_at = 0
+    for match in _FENCE.finditer(text):
+        if fence is None:
+            fence, opened_at = _fence(match, limit), match.start()
+        elif match[2].startswith(fence.marker) and not match[3].strip():
+            fence = None
+    return fence, opened_at
+
+
+def _closed_at_once(rest: str, fence: _Fence) -> int:
+    """Length of the line that closes `fence` at the very start of `rest`: the chunk before has closed it already.
+
+    Only where a line break follows, so that growth cannot make it something else.
+    """
+    match = regex.match(rf"\s*{regex.escape(fence.marker)}\n", rest)
+    return match.end() if match else 0
+
+
+def _place(window: str, room: int) -> int:
+    """Where to cut `window`, at most at `room`. One character more of it is given, to see whether a grapheme ends."""
+    ends = {match.end() for match in regex.finditer(r"\X", window)} - {len(window)} | ({room} if room == len(window) else set())
     links = [match.span() for match in _LINK.finditer(window)]
-    ends = [match.end() for match in border.finditer(window) if match.end() >= len(window) * _MIN_FILL]
-    return next((end for end in reversed(ends) if not any(start < end < stop for start, stop in links)), None)
+    for border in _BORDERS:
+        found = [match.end() for match in border.finditer(window) if room * _MIN_FILL <= match.end() <= room]
+        whole = [end for end in found if end in ends and not _inside(end, links)]
+        if whole:
+            return whole[-1]
+    at = max(ends, default=room)
+    return next((start for start, stop in links if 0 < start < at < stop), at)
 
 
-def _last_grapheme(window: str) -> int:
-    """The start of the window's last grapheme cluster, which may go on after it; the whole window if it has but one."""
-    starts = [match.start() for match in regex.finditer(r"\X", window)]
-    return starts[-1] if len(starts) > 1 else len(window)
-
-
-def _open_fence(chunk: str, limit: int) -> str:
-    """The line that opens again the fence that `chunk` leaves open; empty where it leaves none open."""
-    opened: regex.Match[str] | None = None
-    for match in _FENCE.finditer(chunk):
-        if opened is None:
-            opened = match
-        elif match[1][0] == opened[1][0] and len(match[1]) >= len(opened[1]) and not match[2].strip():
-            opened = None
-    if opened is None:
-        return ""
-    language = opened[2].strip()
-    return f"```{language}\n" if len(language) <= limit // 4 else "```\n"
+def _inside(at: int, spans: list[tuple[int, int]]) -> bool:
+    return any(start < at < stop for start, stop in spans)

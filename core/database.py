@@ -1,4 +1,4 @@
-"""Connections and transactions, on SQLite (WAL) and PostgreSQL, synchronous and asynchronous.
+"""Connections and transactions, on SQLite (WAL) and PostgreSQL, from threads and from asyncio.
 
 Knows drivers, pragmas and migrations; knows no table. Repository functions take a `Session`; workers call them inside
 `Database.write()`, bots hand them to `AsyncDatabase.write(function, …)`: one copy of each query.
@@ -6,9 +6,12 @@ Knows drivers, pragmas and migrations; knows no table. Repository functions take
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -21,7 +24,6 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from core.errors import DatabaseUnavailable
@@ -31,6 +33,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_MS = 10_000
+_THREADS = 8
 
 
 class Database:
@@ -40,11 +43,18 @@ class Database:
         self._engine = create_engine(url, **_options(url))
         _prepare(self._engine)
         self._writer = self._engine.execution_options(pajama_begin="IMMEDIATE")
+        # SQLite has one writer at a time, and waiting in line is faster than its busy handler's naps.
+        self._line: AbstractContextManager[object] = threading.Lock() if self.sqlite else nullcontext()
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether this is SQLite."""
+        return self._engine.dialect.name == "sqlite"
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """One read-write transaction, committed at the end. Raises DatabaseUnavailable."""
-        with _translated(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with _translated(), self._line, Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
@@ -59,35 +69,35 @@ class Database:
 
 
 class AsyncDatabase:
-    """The same repository functions, called from asyncio."""
+    """The same repository functions, called from asyncio in threads of its own.
+
+    A transaction costs one change of thread, where an asynchronous driver needs one a statement (docs/decisions/0004).
+    One that has begun goes on to its end, also when the task that asked for it is cancelled.
+    """
 
     def __init__(self, url: str) -> None:
-        asynchronous = make_url(url)
-        if asynchronous.get_backend_name() == "sqlite":
-            asynchronous = asynchronous.set(drivername="sqlite+aiosqlite")
-        self._engine = create_async_engine(asynchronous, **_options(url))
-        _prepare(self._engine.sync_engine)
-        self._writer: AsyncEngine = self._engine.execution_options(pajama_begin="IMMEDIATE")
+        self._database = Database(url)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sql")
 
     async def write(self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`function(session, …)` in one read-write transaction. Raises DatabaseUnavailable."""
-        async with self._session(self._writer) as session, session.begin():
-            return await session.run_sync(function, *args, **kwargs)
+        return await self._run(self._database.write, lambda session: function(session, *args, **kwargs))
 
     async def read(self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`function(session, …)` on one consistent view. Raises DatabaseUnavailable."""
-        async with self._session(self._engine) as session:
-            return await session.run_sync(function, *args, **kwargs)
+        return await self._run(self._database.read, lambda session: function(session, *args, **kwargs))
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._engine.dispose()
+        """Close every connection, once what runs has ended."""
+        await asyncio.to_thread(self._threads.shutdown)
+        self._database.close()
 
-    @asynccontextmanager
-    async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-        with _translated():
-            async with AsyncSession(engine, expire_on_commit=False) as session:
-                yield session
+    async def _run(self, transaction: Callable[[], AbstractContextManager[Session]], work: Callable[[Session], T]) -> T:
+        def run() -> T:
+            with transaction() as session:
+                return work(session)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
 
 def upgrade(url: str) -> None:

@@ -192,7 +192,8 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         name = str(item["loc"][0]) if item["loc"] else "settings"
-        secret = Settings.model_fields[name].annotation is SecretStr if name in Settings.model_fields else True
+        field = Settings.model_fields.get(name)
+        secret = field is None or field.annotation is SecretStr or name.endswith("_url")  # URLs carry passwords
         got = "" if secret else f" (got {item['input']!r})"
         lines.append(f"{variable(name)}: {item['msg'].removeprefix('Value error, ')}{got}.")
     return "\n".join(lines)

@@ -63,15 +63,20 @@ class ReplyPublisher:
     def publish(self, event: ReplyEvent) -> None:
         """Hand over an event. Never waits for Redis and never raises."""
         with self._condition:
-            events = self._pending.setdefault(event.turn_id, [])
-            _append(events, event)
-            if event.kind is not ReplyEventKind.DELTA or self._streaming.get(event.turn_id) != event.fence:
+            if not self._pending:  # what is not urgent waits this long for more
+                self._next_tick = max(self._next_tick, time.monotonic() + COALESCE_S)
+            _append(self._pending.setdefault(event.turn_id, []), event)
+            if event.terminal or (event.kind is ReplyEventKind.DELTA and self._first(event)):
                 self._urgent.add(event.turn_id)
             if event.kind is ReplyEventKind.DELTA:
                 self._streaming[event.turn_id] = event.fence
             elif event.terminal:
                 self._streaming.pop(event.turn_id, None)
             self._condition.notify()
+
+    def _first(self, delta: ReplyEvent) -> bool:
+        """Whether this is the first text of its fence, which someone waits for."""
+        return self._streaming.get(delta.turn_id) != delta.fence
 
     def _run(self) -> None:
         while True:

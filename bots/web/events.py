@@ -111,7 +111,7 @@ async def _events(
 ) -> AsyncGenerator[bytes]:
     progress = Progress(since)
     yield await _state(service, view, language)
-    async with aclosing(until(closing, watch(service, view.turn_id))) as updates:
+    async with aclosing(until(closing, watch(service, view.turn_id, known=view))) as updates:
         async for update in updates:
             if update is None:
                 yield (
