@@ -1,0 +1,25 @@
+"""Errors of training and of checkpoints.
+
+SlimPajamaError
+├── DataError        training data cannot be used; says which file and row
+├── ResumeError      a checkpoint belongs to another run
+└── TrainingDiverged the loss is no number any more; the last good checkpoint stays
+"""
+
+from __future__ import annotations
+
+
+class SlimPajamaError(Exception):
+    """Something is wrong with a model, its data or its training."""
+
+
+class DataError(SlimPajamaError):
+    """The training data cannot be used."""
+
+
+class ResumeError(SlimPajamaError):
+    """The checkpoint belongs to a run with other options."""
+
+
+class TrainingDiverged(SlimPajamaError):
+    """The loss is not a number."""
