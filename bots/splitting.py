@@ -42,6 +42,9 @@ class _Fence:
         return f"\n{self.indent}{self.marker}"
 
 
+_PLAIN = _Fence("", "```", "")
+
+
 def split(text: str, limit: int | None) -> list[str]:
     """`text` in chunks of at most `limit` characters; None is no limit. White space alone is no chunk.
 
@@ -52,33 +55,27 @@ def split(text: str, limit: int | None) -> list[str]:
     if limit < _LEAST_LIMIT:
         raise ValueError(f"a limit of {limit} is too small; it should be at least {_LEAST_LIMIT}")
     chunks: list[str] = []
-    fence, rest = None, text
-    while len(opening := fence.opening if fence else "") + len(rest) > limit:
+    fence, opening, rest = None, "", text
+    while len(opening) + len(rest) > limit:
         head, rest, inside = _cut(rest, limit, fence)
         if head.strip():
             chunks.append(opening + (head.rstrip("\n") + inside.closing if inside else head.rstrip()))
-        fence = inside
-        if fence and (closed := _closed_at_once(rest, fence)):
-            fence, rest = None, rest[closed:]
+        if inside and (closed := _closed_at_once(rest, inside)):
+            inside, rest = None, rest[closed:]
+        fence, opening = inside, inside.opening if inside else ""
     return [*chunks, opening + rest] if rest.strip() else chunks
 
 
 def _cut(text: str, limit: int, fence: _Fence | None) -> tuple[str, str, _Fence | None]:
     """`text`, which starts inside `fence`, as (what fits, the rest, the fence that is open between them)."""
     known = text[: limit - len(fence.opening if fence else "")]
-    room = len(known) - max(len(each.closing) for each in (fence, *_fences(known, limit), _PLAIN) if each)
+    fences = [_PLAIN, *([fence] if fence else []), *(_fence(match, limit) for match in _FENCE.finditer(known))]
+    room = len(known) - max(len(each.closing) for each in fences)
     at = _place(text[: room + 1], room)
     inside, opened_at = _open_fence(text[:at], fence, limit)
     if inside and opened_at and not text[opened_at:at].partition("\n")[2].strip():
         at, inside = opened_at, None  # its code goes with it
     return text[:at], text[at:], inside
-
-
-_PLAIN = _Fence("", "```", "")
-
-
-def _fences(text: str, limit: int) -> list[_Fence]:
-    return [_fence(match, limit) for match in _FENCE.finditer(text)]
 
 
 def _fence(match: regex.Match[str], limit: int) -> _Fence:
@@ -98,17 +95,17 @@ def _open_fence(text: str, fence: _Fence | None, limit: int) -> tuple[_Fence | N
 
 
 def _closed_at_once(rest: str, fence: _Fence) -> int:
-    """Length of the line that closes `fence` at the very start of `rest`: the chunk before has closed it already.
+    """Length of the line that closes `fence` at the very start of `rest`, which the chunk before has done already.
 
-    Only where a line break follows, so that growth cannot make it something else.
+    No longer than what was known of `rest` when the chunk was cut, so that growth changes nothing.
     """
-    match = regex.match(rf"\s*{regex.escape(fence.marker)}\n", rest)
+    match = regex.match(rf"\n?[ \t]{{0,{len(fence.indent)}}}{regex.escape(fence.marker)}\n", rest)
     return match.end() if match else 0
 
 
 def _place(window: str, room: int) -> int:
-    """Where to cut `window`, at most at `room`. One character more of it is given, to see whether a grapheme ends."""
-    ends = {match.end() for match in regex.finditer(r"\X", window)} - {len(window)} | ({room} if room == len(window) else set())
+    """Where to cut `window`, at most at `room`; it has one character more, to see where the last grapheme ends."""
+    ends = {match.end() for match in regex.finditer(r"\X", window)} - {len(window)}
     links = [match.span() for match in _LINK.finditer(window)]
     for border in _BORDERS:
         found = [match.end() for match in border.finditer(window) if room * _MIN_FILL <= match.end() <= room]
@@ -116,7 +113,7 @@ def _place(window: str, room: int) -> int:
         if whole:
             return whole[-1]
     at = max(ends, default=room)
-    return next((start for start, stop in links if 0 < start < at < stop), at)
+    return next((start for start, stop in links if start in ends and start < at < stop), at)
 
 
 def _inside(at: int, spans: list[tuple[int, int]]) -> bool:
