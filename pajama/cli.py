@@ -37,6 +37,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 Conversation = Annotated[str, typer.Option(help="Name of the conversation in the terminal.")]
 
 
+@app.callback()
+def pajama(
+    parent_pipe: Annotated[int | None, typer.Option(hidden=True, help="Pipe whose end is the parent's.")] = None,
+) -> None:
+    """Self-hosted chat assistants."""
+    if parent_pipe is not None:
+        from pajama.children import watch_parent
+
+        watch_parent(parent_pipe)
+
+
 @app.command()
 def up() -> None:
     """Run everything on this machine: queue, database, worker, web page. Ctrl-C stops all of it."""

@@ -8,15 +8,30 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
 from core.errors import AlreadyRunning, MessageRefused, PajamaError, ServiceUnavailable, SettingsError
 from core.settings import Settings, load_settings
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+def _console(stream: TextIO, *, stderr: bool = False) -> Console:
+    """A console on a terminal's width. In a file or a pipe a line is a line, however long."""
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _UNWRAPPED)
+
+
+_UNWRAPPED = 1000
+out = _console(sys.stdout)
+err = _console(sys.stderr, stderr=True)
+
+
+_EXTRAS = {
+    **dict.fromkeys(("torch", "transformers", "safetensors", "tokenizers"), "worker"),
+    **dict.fromkeys(("fastapi", "uvicorn", "sse_starlette", "itsdangerous", "prompt_toolkit"), "bots"),
+    "zstandard": "train",
+}
+"""What brings a library that is not in the base install."""
 
 
 class Exit(IntEnum):
@@ -52,6 +67,12 @@ def explained() -> Iterator[None]:
             err.print_exception()
         err.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(exit_code(error))
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        extra = _EXTRAS[error.name]
+        err.print(f"{error.name} is not installed: this command needs pajama[{extra}].", style="red", markup=False)
+        sys.exit(Exit.USAGE)
 
 
 def settings_of(process: str, **overrides: Any) -> Settings:

@@ -6,19 +6,21 @@ folder keeps a second one out; `running.json` beside it says where the first one
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import socket
-import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import structlog
+
 from core.database import Database, upgrade
-from core.errors import AlreadyRunning, ModelUnavailable, SettingsError
+from core.errors import AlreadyRunning, PajamaError, QueueUnavailable, SettingsError
 from core.queue import WakeUps, make_celery
 from core.reaper import Reaper
 from core.redis import connect, translated, worker_key
@@ -26,7 +28,13 @@ from core.settings import Settings, variable
 from pajama.processes import Child
 from pajama.valkey import EmbeddedValkey
 
+log = structlog.get_logger(__name__)
+
 STOP_WITHIN_S = 8.0
+_REAPER_WITHIN_S = 0.5
+_LOCK_WITHIN_S = 0.25
+"""Somebody who only looks whether a stack runs holds the lock for a moment."""
+_VALKEY_LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class Stack:
         self._lock: IO[str] | None = None
         self._valkey: EmbeddedValkey | None = None
         self._children: list[Child] = []
-        self._stop = threading.Event()
+        self._stop, self._valkey_stops = threading.Event(), threading.Event()
         self._reaper: threading.Thread | None = None
 
     @property
@@ -60,8 +68,7 @@ class Stack:
     @property
     def web_url(self) -> str:
         """Where the page is."""
-        host = "127.0.0.1" if self._settings.web_host in ("0.0.0.0", "::") else self._settings.web_host  # noqa: S104
-        return f"http://{host}:{self._settings.web_port}/"
+        return web_url(self._settings)
 
     @property
     def embedded_valkey(self) -> bool:
@@ -84,11 +91,12 @@ class Stack:
 
     def _start(self) -> None:
         if self._web:
-            self._settings = self._settings.model_copy(update={"web_port": _usable_port(self._settings)})
+            self._settings = self._settings.model_copy(update={"web_port": usable_port(self._settings)})
         upgrade(self._settings.effective_database_url)
         if not self._settings.redis_url:
             self._valkey = EmbeddedValkey(self._folder / "valkey")
             self._settings = self._settings.model_copy(update={"redis_url": self._valkey.start()})
+            threading.Thread(target=self._keep_valkey, args=(self._valkey,), name="keep-valkey", daemon=True).start()
         with translated(), connect(self._settings.redis_url) as client:
             client.ping()
         self._spawn("worker", "worker")
@@ -96,29 +104,28 @@ class Stack:
             self._spawn("web", "bot", "web")
         self._reaper = threading.Thread(target=self._reap, name="reaper", daemon=True)
         self._reaper.start()
-        running = Running(
-            os.getpid(),
-            self._settings.redis_url,
-            self._settings.effective_database_url,
-            self.web_url if self._web else "",
-        )
-        (self._folder / "running.json").write_text(json.dumps(asdict(running)), encoding="utf-8")
+        self._say_where()
 
-    def wait_for_worker(self, timeout_s: float) -> dict[str, Any]:
-        """The worker's own words once it is ready: model, revision. Raises ModelUnavailable when it does not come up."""
-        deadline = time.monotonic() + timeout_s
+    def wait_until_ready(self, leave: threading.Event | None = None) -> dict[str, Any] | None:
+        """The worker's own words (model, revision) once it and the page are ready; None when `leave` is set first.
+
+        However long a model takes to come: a wait ends when a process cannot start. Raises PajamaError with its words.
+        """
+        leave = leave or threading.Event()
         with connect(self._settings.redis_url) as client:
-            while time.monotonic() < deadline:
-                found = ready_workers(client, self._settings.redis_prefix)
-                if found:
-                    return found[0]
-                self._stop.wait(0.05)
-        raise ModelUnavailable(
-            f"The worker is not ready after {timeout_s:.0f} s; see {self.log_folder / 'worker.log'}."
-        )
+            while not leave.is_set():
+                for child in self._children:
+                    if child.hopeless:
+                        raise PajamaError(f"{child.last_words()}\nThe log of {child.name} is {child.log_file}.")
+                pid = self._children[0].pid
+                ready = [w for w in ready_workers(client, self._settings.redis_prefix) if w["pid"] == pid]
+                if ready and (not self._web or self._page_listens()):
+                    return ready[0]
+                leave.wait(0.05)
+        return None
 
     def stop(self) -> None:
-        """Stop everything within STOP_WITHIN_S seconds; what is being answered goes back to the queue."""
+        """Stop everything within STOP_WITHIN_S and a moment; what is being answered goes back to the queue."""
         self._stop.set()
         deadline = time.monotonic() + STOP_WITHIN_S
         for child in self._children:
@@ -126,7 +133,8 @@ class Stack:
         for child in self._children:
             child.wait(deadline)
         if self._reaper is not None:
-            self._reaper.join()
+            self._reaper.join(_REAPER_WITHIN_S)
+        self._valkey_stops.set()
         if self._valkey is not None:
             self._valkey.stop()
         if self._lock is not None:
@@ -140,14 +148,23 @@ class Stack:
             self._lock = (self._folder / "lock").open("a")
         except OSError as error:
             raise SettingsError(f"{variable('data_dir')}: {self._folder} cannot be used: {error}.") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(self._lock):
             self._lock.close()
             self._lock = None
             other = find_running(self._folder)
             where = f" (process {other.pid}{', ' + other.web_url if other.web_url else ''})" if other else ""
-            raise AlreadyRunning(f"Pajama runs already in {self._folder}{where}.") from error
+            raise AlreadyRunning(f"Pajama runs already in {self._folder}{where}.")
+
+    def _say_where(self) -> None:
+        running = Running(
+            os.getpid(),
+            self._settings.redis_url,
+            self._settings.effective_database_url,
+            self.web_url if self._web else "",
+        )
+        aside = self._folder / "running.json.new"
+        aside.write_text(json.dumps(asdict(running)), encoding="utf-8")
+        aside.replace(self._folder / "running.json")
 
     def _spawn(self, name: str, *arguments: str) -> None:
         filled = {
@@ -157,10 +174,26 @@ class Stack:
             "data_dir": str(self._folder.resolve()),
         }
         environment = {variable(setting): value for setting, value in filled.items()}
-        command = [sys.executable, "-m", "pajama", *arguments]
-        child = Child(name, command, environment, self.log_folder / f"{name}.log")
+        child = Child(name, arguments, environment, self.log_folder / f"{name}.log")
         child.start()
         self._children.append(child)
+
+    def _page_listens(self) -> bool:
+        address = (_reachable_host(self._settings), self._settings.web_port)
+        with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
+            return True
+        return False
+
+    def _keep_valkey(self, valkey: EmbeddedValkey) -> None:
+        """Start the server again where it falls: at the same address, with what it had written."""
+        while not self._valkey_stops.wait(_VALKEY_LOOK_EVERY_S):
+            if valkey.running():
+                continue
+            log.error("The embedded Valkey fell.", action="valkey_fell")
+            try:
+                valkey.start()
+            except QueueUnavailable as error:
+                log.warning("The embedded Valkey cannot be started.", action="valkey_failed", reason=str(error))
 
     def _reap(self) -> None:
         database = Database(self._settings.effective_database_url)
@@ -171,17 +204,37 @@ class Stack:
         database.close()
 
 
+def _locked(file: IO[str]) -> bool:
+    """Whether the lock could be taken."""
+    deadline = time.monotonic() + _LOCK_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
 def find_running(folder: Path) -> Running | None:
     """The stack that runs on this data folder, if there is one."""
     try:
         running = Running(**json.loads((folder / "running.json").read_text(encoding="utf-8")))
-        with (folder / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return running
+        return running if _held(folder / "lock") else None  # nobody holds it: the file was left by a kill
     except (OSError, ValueError, TypeError):
         return None
-    return None  # nobody holds the lock: the file was left by a kill
+
+
+def _held(lock: Path) -> bool:
+    """Whether a process holds the lock."""
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def ready_workers(client: Any, prefix: str) -> list[dict[str, Any]]:
@@ -191,7 +244,17 @@ def ready_workers(client: Any, prefix: str) -> list[dict[str, Any]]:
         return [json.loads(value) for value in client.mget(keys) if value] if keys else []
 
 
-def _usable_port(settings: Settings) -> int:
+def web_url(settings: Settings) -> str:
+    """Where this machine reaches its own page."""
+    host = _reachable_host(settings)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}/"
+
+
+def _reachable_host(settings: Settings) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.web_host, settings.web_host)  # noqa: S104 - compared only
+
+
+def usable_port(settings: Settings) -> int:
     """The port of the page, chosen where it is 0. Raises SettingsError where it is taken."""
     family = socket.AF_INET6 if ":" in settings.web_host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

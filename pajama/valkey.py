@@ -20,7 +20,10 @@ from core.errors import QueueUnavailable
 from pajama.children import die_with_parent
 
 _START_TIMEOUT_S = 10.0
-_STOP_TIMEOUT_S = 5.0
+_STOP_TIMEOUT_S = 1.0
+_RUNTIME_PREFIX = "pajama-"
+_RUNTIME_RECORD = "runtime"
+"""File in the data folder that names the runtime folder, so that what a kill left is found at the next start."""
 
 
 class EmbeddedValkey:
@@ -39,13 +42,16 @@ class EmbeddedValkey:
         return self._process.pid
 
     def start(self) -> str:
-        """Start the server and return its URL. Raises QueueUnavailable where there is no binary or it does not come up."""
+        """Start the server and return its URL. Raises QueueUnavailable where there is no binary or it does not come up.
+
+        On Linux the server ends with the thread that calls this. A server that was killed starts again at the same URL.
+        """
+        server = find_server()
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._runtime = self._runtime or Path(tempfile.mkdtemp(prefix="pajama-"))
-        socket = self._runtime / "valkey.sock"
+        socket = self._runtime_folder() / "valkey.sock"
         with (self._folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [find_server(), *_flags(self._folder, socket)],
+                [server, *_flags(self._folder, socket)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -67,6 +73,7 @@ class EmbeddedValkey:
             self._process = None
         if self._runtime is not None:
             shutil.rmtree(self._runtime, ignore_errors=True)
+            (self._folder / _RUNTIME_RECORD).unlink(missing_ok=True)
             self._runtime = None
 
     @property
@@ -89,11 +96,21 @@ class EmbeddedValkey:
     ) -> None:
         self.stop()
 
+    def _runtime_folder(self) -> Path:
+        """The short folder of the socket: the one that was used before a restart, or a new one."""
+        if self._runtime is None:
+            record = self._folder / _RUNTIME_RECORD
+            _end_what_was_left(record)
+            self._runtime = Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX))
+            record.write_text(str(self._runtime), encoding="utf-8")
+        return self._runtime
+
     def _wait_until_ready(self, url: str) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
         with redis.Redis.from_url(url, socket_timeout=1) as client:
             while time.monotonic() < deadline:
                 if not self.running():
+                    self.stop()
                     raise QueueUnavailable(f"The embedded Valkey ended at once; see {self._folder / 'valkey.log'}.")
                 with contextlib.suppress(redis.RedisError):  # not listening yet, or still loading its data
                     if client.ping():
@@ -101,6 +118,20 @@ class EmbeddedValkey:
                 time.sleep(0.005)
         self.stop()
         raise QueueUnavailable(f"The embedded Valkey did not answer within {_START_TIMEOUT_S:.0f} s.")
+
+
+def _end_what_was_left(record: Path) -> None:
+    """Remove the runtime folder of a process that was killed, and end its server where the kernel did not."""
+    if not record.exists():
+        return
+    runtime = Path(record.read_text(encoding="utf-8").strip())
+    if not runtime.name.startswith(_RUNTIME_PREFIX):
+        return
+    socket = runtime / "valkey.sock"
+    if socket.exists():
+        with contextlib.suppress(redis.RedisError), redis.Redis(unix_socket_path=str(socket)) as client:
+            client.shutdown()
+    shutil.rmtree(runtime, ignore_errors=True)
 
 
 def find_server() -> str:

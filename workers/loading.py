@@ -70,6 +70,18 @@ def load_generator(settings: Settings) -> LocalGenerator:
     return LocalGenerator(info, tokenizer, engine, stop_ids(model, tokenizer))
 
 
+def describe(settings: Settings) -> str:
+    """The model that the settings name, in a line, from its configuration alone. Raises ModelUnavailable."""
+    config = _load_config(settings)
+    device = _device(settings.device)
+    dtype = _dtype(settings.dtype, device, config)
+    parameters = _parameters(config)
+    weights = f"{parameters / 1e6:,.1f}M parameters, {parameters * dtype.itemsize / 1e9:.2f} GB" if parameters else "?"
+    context = _context_tokens(settings.max_context_tokens, config)
+    precision = str(dtype).removeprefix("torch.")
+    return f"{settings.model}: {weights} in {precision} on {device}, {context} tokens of context"
+
+
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The tokens with which the model and its tokenizer end an answer."""
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None

@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from rich.status import Status
 
-from core.errors import AnswerFailed
+from core.errors import AlreadyRunning, AnswerFailed, QueueUnavailable
 from core.history import TurnView
 from core.redis import connect
 from core.settings import Settings
 from core.values import TurnState
-from pajama.commands.up import WORKER_TIMEOUT_S
 from pajama.console import err, print_json, settings_of
-from pajama.stack import Stack, find_running, ready_workers
+from pajama.stack import Running, Stack, find_running, ready_workers
+
+T = TypeVar("T")
+
+_OTHER_START_S = 30.0
+_LOOK_EVERY_S = 0.5
 
 
 def interactive(conversation: str) -> None:
@@ -25,13 +32,13 @@ def interactive(conversation: str) -> None:
     from bots.terminal import chat
     from core.service import open_service
 
-    with _stack() as (settings, model):
+    with _stack() as place:
 
         async def talk() -> None:
-            async with open_service(settings) as service:
-                await chat(service, model=model, conversation=conversation, language=language())
+            async with open_service(place.settings) as service:
+                await chat(service, model=place.model, conversation=conversation, language=language())
 
-        asyncio.run(talk())
+        asyncio.run(_while_it_runs(place, talk()))
 
 
 def once(typed: str, conversation: str, *, as_json: bool) -> None:
@@ -39,26 +46,31 @@ def once(typed: str, conversation: str, *, as_json: bool) -> None:
     from bots.terminal import ask_once
     from core.service import open_service
 
-    with _stack() as (settings, _):
+    with _stack() as place:
 
         async def ask() -> TurnView | str:
-            async with open_service(settings) as service:
+            async with open_service(place.settings) as service:
                 return await ask_once(service, typed, conversation, language())
 
-        answered = asyncio.run(ask())
+        answered = asyncio.run(_while_it_runs(place, ask()))
     if isinstance(answered, str):
-        sys.stdout.write(answered + "\n")
+        _print({"text": answered} if as_json else answered)
         return
     if answered.state is not TurnState.DONE or answered.answer is None:
-        from bots.texts import failure_sentence
+        from bots.texts import failure_sentence, text
 
-        raise AnswerFailed(failure_sentence(answered.failure, language()))
-    if as_json:
-        print_json(_as_json(answered))
+        stopped = answered.state is TurnState.CANCELLED
+        raise AnswerFailed(text("stopped", language()) if stopped else failure_sentence(answered.failure, language()))
+    _print(_as_json(answered) if as_json else answered.answer.text)
+
+
+def _print(answer: dict[str, object] | str) -> None:
+    from bots.terminal.screen import printable
+
+    if isinstance(answer, str):
+        sys.stdout.write(printable(answer) + "\n")
     else:
-        from bots.terminal.screen import printable
-
-        sys.stdout.write(printable(answered.answer.text) + "\n")
+        print_json(answer)
 
 
 def _as_json(turn: TurnView) -> dict[str, object]:
@@ -72,36 +84,86 @@ def _as_json(turn: TurnView) -> dict[str, object]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Answering:
+    """Where answers come from. `running` is somebody else's stack, which ends when they want."""
+
+    settings: Settings
+    model: str
+    running: Running | None = None
+
+
 @contextmanager
-def _stack() -> Iterator[tuple[Settings, str]]:
-    """Settings of a running stack and the name of its model; a stack of our own where none runs."""
+def _stack() -> Iterator[_Answering]:
+    """The stack that runs here or the given Redis with its workers, else a stack of our own."""
     # Answers go to standard output; a chat is no place for a log.
     settings = settings_of("chat", **({} if os.environ.get("PAJAMA_LOG_LEVEL") else {"log_level": "WARNING"}))
-    running = find_running(settings.data_dir)
-    if running is not None:
-        filled = {"redis_url": running.redis_url, "database_url": running.database_url}
-        yield settings.model_copy(update=filled), settings.model
-        return
-    if settings.redis_url and _has_worker(settings):
-        yield settings, settings.model
+    there = _somebody_elses(settings)
+    if there is not None:
+        yield there
         return
     stack = Stack(settings, web=False)
     with Status("Loading the model …", console=err) if err.is_terminal else nullcontext():
-        stack.start()
         try:
-            info = stack.wait_for_worker(WORKER_TIMEOUT_S)
-        except BaseException:
-            stack.stop()
-            raise
+            stack.start()
+        except AlreadyRunning as error:  # it was started just now, and says in a moment where it is
+            there = _wait_for_other(settings, error)
+        else:
+            there = _ready(stack)
     try:
-        yield stack.settings, info["model"]
+        yield there
     finally:
         stack.stop()
 
 
-def _has_worker(settings: Settings) -> bool:
+def _somebody_elses(settings: Settings) -> _Answering | None:
+    running = find_running(settings.data_dir)
+    if running is None and not settings.redis_url:
+        return None
+    if running is not None:
+        filled = {"redis_url": running.redis_url, "database_url": running.database_url}
+        settings = settings.model_copy(update=filled)
     with connect(settings.redis_url) as client:
-        return bool(ready_workers(client, settings.redis_prefix))
+        workers = ready_workers(client, settings.redis_prefix)
+    if running is None and not workers:
+        return None
+    return _Answering(settings, workers[0]["model"] if workers else settings.model, running)
+
+
+def _wait_for_other(settings: Settings, error: AlreadyRunning) -> _Answering:
+    deadline = time.monotonic() + _OTHER_START_S
+    while time.monotonic() < deadline:
+        there = _somebody_elses(settings)
+        if there is not None:
+            return there
+        time.sleep(0.05)
+    raise error
+
+
+def _ready(stack: Stack) -> _Answering:
+    try:
+        info = stack.wait_until_ready()
+    except BaseException:
+        stack.stop()
+        raise
+    assert info is not None  # nothing but Ctrl-C ends the wait
+    return _Answering(stack.settings, info["model"])
+
+
+async def _while_it_runs(place: _Answering, talk: Coroutine[Any, Any, T]) -> T:
+    """What `talk` returns. Raises QueueUnavailable when somebody else's stack ends before it."""
+    talking = asyncio.ensure_future(talk)
+    try:
+        while not talking.done():
+            await asyncio.wait({talking}, timeout=_LOOK_EVERY_S if place.running else None)
+            if place.running and not talking.done() and find_running(place.settings.data_dir) != place.running:
+                raise QueueUnavailable(
+                    "The Pajama that answered was stopped; what you said is answered when it runs again."
+                )
+        return talking.result()
+    finally:
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
 
 
 def language() -> str:

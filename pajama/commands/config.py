@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import SecretStr
@@ -36,7 +37,8 @@ def shown(settings: Settings, name: str) -> Any:
 
 
 def masked_url(url: str) -> str:
-    """`url` without its password."""
+    """`url` without its password, which stands before the host or, for sockets, among the parameters."""
+    url = re.sub(r"([?&]password=)[^&]*", rf"\1{MASK}", url)
     scheme, separator, rest = url.partition("://")
     credentials, at, host = rest.rpartition("@")
     if not at or ":" not in credentials:

@@ -6,12 +6,15 @@ import csv
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
+
+from sqlalchemy import make_url
 
 import core.database
 from core import feedback as ratings
 from core import history as said
-from core.errors import SettingsError
+from core.errors import DatabaseUnavailable, SettingsError
 from core.settings import Settings
 from core.values import Place
 from pajama.console import Exit, out, print_json, settings_of
@@ -30,7 +33,8 @@ def upgrade() -> None:
 
 def check() -> None:
     """Say what keeps the schema from being right."""
-    problems = core.database.check(settings_of("db").effective_database_url)
+    url = settings_of("db").effective_database_url
+    problems = [absent(url)] if absent(url) else core.database.check(url)
     for problem in problems:
         out.print(problem, markup=False)
     if problems:
@@ -40,6 +44,8 @@ def check() -> None:
 
 def history(conversation: str, limit: int, *, as_json: bool) -> None:
     """Print the newest turns of a conversation in the terminal."""
+    from bots.terminal.screen import printable
+
     place = Place(platform="terminal", workspace="local", conversation=conversation)
     database = _database()
     with database.read() as session:
@@ -50,8 +56,8 @@ def history(conversation: str, limit: int, *, as_json: bool) -> None:
         return
     for turn in turns:
         out.print(f"[dim]{turn.turn_id} {turn.queued_at:%Y-%m-%d %H:%M} {turn.state}[/dim]")
-        out.print(f"> {turn.text}", markup=False)
-        out.print(turn.answer.text if turn.answer else "…", markup=False)
+        out.print(f"> {printable(turn.text)}", markup=False, soft_wrap=True)
+        out.print(printable(turn.answer.text) if turn.answer else "…", markup=False, soft_wrap=True)
 
 
 def why(turn_id: int, *, as_json: bool) -> None:
@@ -95,11 +101,23 @@ def _harmless(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
+def absent(url: str) -> str:
+    """The sentence that says that there is no database at `url` yet; empty where there is one, or a server."""
+    parts = make_url(url)
+    if parts.get_backend_name() != "sqlite" or not parts.database or Path(parts.database).exists():
+        return ""
+    return f"There is no database at {parts.database} yet: `pajama up` or `pajama db upgrade` makes it."
+
+
 def _database() -> core.database.Database:
-    """The database of the stack that runs here, or the one of the settings."""
+    """The database of the stack that runs here, or the one of the settings. Raises DatabaseUnavailable."""
     settings: Settings = settings_of("db")
     running = find_running(settings.data_dir)
-    return core.database.Database(running.database_url if running else settings.effective_database_url)
+    url = running.database_url if running else settings.effective_database_url
+    missing = absent(url)
+    if missing:
+        raise DatabaseUnavailable(missing)
+    return core.database.Database(url)
 
 
 def _plain(value: Any) -> dict[str, Any]:

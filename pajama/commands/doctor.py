@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,8 +18,9 @@ from core.errors import PajamaError
 from core.redis import connect, translated
 from core.settings import Settings, unknown_variables, variable
 from pajama.commands.config import masked_url
+from pajama.commands.database import absent
 from pajama.console import Exit, out, print_json, settings_of
-from pajama.stack import Running, find_running, ready_workers
+from pajama.stack import Running, find_running, ready_workers, usable_port
 from pajama.valkey import find_server
 
 Verdict = Literal["ok", "warning", "failure"]
@@ -66,7 +66,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _guarded("Queue", lambda: _queue(settings))
     yield _guarded("Workers", lambda: _workers(settings))
     yield _model(settings)
-    yield _web(settings, running)
+    yield _guarded("Web page", lambda: _web(settings, running))
 
 
 def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
@@ -98,8 +98,7 @@ def _disk(folder: Path) -> Finding:
 
 def _database(settings: Settings) -> Finding:
     url = masked_url(settings.effective_database_url)
-    file = settings.effective_database_url.removeprefix("sqlite:///")
-    if file != settings.effective_database_url and not Path(file).exists():
+    if absent(settings.effective_database_url):
         return Finding("Database", "ok", f"{url} will be made at the first start")
     problems = check(settings.effective_database_url)
     return Finding("Database", "failure" if problems else "ok", " ".join(problems) or f"{url} is at head")
@@ -138,13 +137,6 @@ def _model(settings: Settings) -> Finding:
 def _web(settings: Settings, running: Running | None) -> Finding:
     if running is not None and running.web_url:
         return Finding("Web page", "ok", f"at {running.web_url} (process {running.pid})")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.web_host, settings.web_port))
-        except OSError as error:
-            detail = (
-                f"{settings.web_host}:{settings.web_port} cannot be used: {error.strerror}; set {variable('web_port')}"
-            )
-            return Finding("Web page", "failure", detail)
-    return Finding("Web page", "ok", f"{settings.web_host}:{settings.web_port} is free")
+    usable_port(settings)
+    port = f"port {settings.web_port}" if settings.web_port else "any port"
+    return Finding("Web page", "ok", f"{port} on {settings.web_host} is free")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
-from urllib.error import URLError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import redis
+
+from core.errors import QueueUnavailable
 from core.redis import connect, reaper_key, translated
-from core.settings import Settings
+from core.settings import Settings, variable
 from pajama.console import Exit, err, settings_of
-from pajama.stack import find_running, ready_workers
+from pajama.stack import find_running, ready_workers, web_url
 
 _TIMEOUT_S = 3.0
 
@@ -17,35 +23,45 @@ _TIMEOUT_S = 3.0
 def web() -> None:
     """Whether the page's own check is well."""
     settings = settings_of("health")
-    host = "127.0.0.1" if settings.web_host in ("0.0.0.0", "::") else settings.web_host  # noqa: S104 - compared only
+    running = find_running(settings.data_dir)
+    url = running.web_url if running and running.web_url else web_url(settings)
     try:
-        with urlopen(f"http://{host}:{settings.web_port}/healthz", timeout=_TIMEOUT_S) as answer:
+        with urlopen(f"{url}healthz", timeout=_TIMEOUT_S) as answer:  # noqa: S310 - always http
             _tell(answer.status == 200, f"The page answers {answer.status}.")
-    except (URLError, OSError) as error:
-        _tell(False, f"The page does not answer: {error}.")
+    except HTTPError as error:
+        with error:
+            _tell(False, f"The page answers {error.code}: {error.read(500).decode(errors='replace')}")
+    except (OSError, HTTPException) as error:
+        _tell(False, f"The page at {url} does not answer: {error}.")
 
 
 def worker() -> None:
     """Whether a worker is ready."""
-    settings = _settings()
-    with connect(settings.redis_url) as client:
+    with _queue() as (settings, client):
         _tell(bool(ready_workers(client, settings.redis_prefix)), "No worker is ready.")
 
 
 def reaper() -> None:
     """Whether a reaper said lately that it is alive."""
-    settings = _settings()
-    with translated(), connect(settings.redis_url) as client:
+    with _queue() as (settings, client):
         _tell(bool(client.exists(reaper_key(settings.redis_prefix))), "No reaper is alive.")
 
 
-def _settings() -> Settings:
+@contextmanager
+def _queue() -> Iterator[tuple[Settings, redis.Redis]]:
+    """Redis, or the embedded Valkey of the Pajama that runs here where none is given. Not to reach it is exit code 1."""
     settings = settings_of("health")
     running = None if settings.redis_url else find_running(settings.data_dir)
-    return settings.model_copy(update={"redis_url": running.redis_url}) if running else settings
+    url = running.redis_url if running else settings.redis_url
+    _tell(bool(url), f"{variable('redis_url')} is empty and no Pajama runs in {settings.data_dir}.")
+    try:
+        with translated(), connect(url) as client:
+            yield settings, client
+    except QueueUnavailable as error:
+        _tell(False, str(error))
 
 
 def _tell(well: bool, problem: str) -> None:
     if not well:
-        err.print(problem, markup=False)
+        err.print(problem, markup=False, soft_wrap=True)
         sys.exit(Exit.FAILED)

@@ -26,8 +26,13 @@ def train(preset: str, data: Path, out_folder: Path, tokens: int, minutes: float
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = TrainOptions(preset=preset, data=data, out=out_folder, tokens=tokens, minutes=minutes, device=device)
     asked: list[int] = []
+
+    def ask(number: int, _: object) -> None:
+        asked.append(number)
+        signal.signal(number, signal.SIG_DFL)  # the second one ends at once
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: asked.append(received))
+        signal.signal(number, ask)
     columns = (
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.1f}%"), TimeElapsedColumn(),
         TimeRemainingColumn(), TextColumn("{task.fields[told]}"),

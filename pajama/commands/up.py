@@ -14,10 +14,9 @@ from rich.panel import Panel
 from rich.table import Table
 
 from core.settings import unknown_variables, variable
+from pajama.commands.config import masked_url
 from pajama.console import err, out, settings_of
 from pajama.stack import Stack
-
-WORKER_TIMEOUT_S = 600.0
 
 
 def up() -> None:
@@ -26,50 +25,37 @@ def up() -> None:
     settings = settings_of("up")
     for name, meant in unknown_variables().items():
         err.print(f"{name} is no setting{f'; did you mean {meant}?' if meant else '.'}", style="yellow", markup=False)
-    leave = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: leave.set())
+    leave = _signals()
     stack = Stack(settings)
     stack.start()
     try:
         out.print(f"Pajama is at [bold]{stack.web_url}[/bold]; the model is being loaded …")
-        info = _wait(stack, leave)
+        info = stack.wait_until_ready(leave)
         if info is not None:
             out.print(_screen(stack, info, time.monotonic() - began))
             if settings.open_browser and _has_screen():
                 webbrowser.open(stack.web_url)
             leave.wait()
-    finally:
         out.print("Stopping; what is being answered goes on at the next start …")
+    finally:
         stack.stop()
-        out.print("Stopped.")
+    out.print("Stopped.")
 
 
-def _wait(stack: Stack, leave: threading.Event) -> dict[str, Any] | None:
-    """The worker's words about itself, or None where Ctrl-C came first."""
-    found: list[dict[str, Any]] = []
-    failed: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            found.append(stack.wait_for_worker(WORKER_TIMEOUT_S))
-        except Exception as error:  # noqa: BLE001 - raised again below, in the thread that can tell
-            failed.append(error)
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    while thread.is_alive() and not leave.is_set():
-        thread.join(0.05)
-    if failed:
-        raise failed[0]
-    return found[0] if found else None
+def _signals() -> threading.Event:
+    """Set by Ctrl-C, SIGTERM, and the end of the terminal (unless `nohup` wants that to be overheard)."""
+    leave = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: leave.set())
+    return leave
 
 
 def _screen(stack: Stack, info: dict[str, Any], took_s: float) -> Panel:
     settings = stack.settings
     table = Table.grid(padding=(0, 2))
-    database = settings.effective_database_url.split("@")[-1]
-    queue = "embedded Valkey" if stack.embedded_valkey else "Redis"
+    database = masked_url(settings.effective_database_url)
+    queue = "embedded Valkey" if stack.embedded_valkey else masked_url(settings.redis_url)
     rows = [
         ("Web page", f"[bold]{stack.web_url}[/bold]", f"{variable('web_host')}, {variable('web_port')}"),
         ("Terminal", "pajama chat", ""),
