@@ -115,7 +115,6 @@ class _Run:
         self.model.train()
         self._optimizers = build_optimizers(self.model, options.matrix_rate, options.other_rate)
         self._phases = {name: _Phase(options, name, self.tokenizer, self.bad) for name in ("pretrain", "instruct")}
-        self._restored: set[str] = set()
 
     @property
     def share(self) -> float:
@@ -266,11 +265,13 @@ def _shares(sources: dict[str, list[Path]], planned: dict[str, float]) -> dict[s
 def _tokenizer(options: TrainOptions, vocab_size: int, context: int, bad: BadRows) -> PreTrainedTokenizerFast:
     """The run's tokenizer, trained at its first start."""
     folder = options.out / "tokenizer"
-    if (folder / "tokenizer.json").exists():
+    if folder.exists():
         loaded: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
         return loaded
     tokenizer = train_tokenizer(_balanced(options.data, bad), vocab_size, context)
-    tokenizer.save_pretrained(folder)
+    aside = folder.with_name("tokenizer.new")
+    tokenizer.save_pretrained(aside)
+    aside.rename(folder)
     return tokenizer
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from slimpajama.__main__ import main
 from slimpajama.errors import DataError, ResumeError, TrainingDiverged
 from slimpajama.evaluate import bits_per_byte
 from slimpajama.train import TrainOptions, TrainProgress, train
@@ -97,14 +96,17 @@ def test_bad_rows_are_told(options: TrainOptions, write_rows: Callable[[Path, li
     assert "no text" in told[-1].bad_rows
 
 
-def test_a_signal_ends_the_command_with_a_checkpoint(options: TrainOptions) -> None:
-    arguments = ["--preset", "tiny", "--data", options.data, "--out", options.out, "--tokens", str(10**9)]
-    command = [sys.executable, "-m", "slimpajama", "train", *map(str, arguments), "--threads", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert "step 1 " in process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        said = process.stdout.read()
-    assert process.returncode == 1
-    assert "the same command goes on" in said
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_with_a_checkpoint(
+    options: TrainOptions, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--preset", "tiny", "--data", options.data, "--out", options.out, "--tokens", TOKENS]
+    monkeypatch.setattr("slimpajama.__main__._report", lambda _: signal.raise_signal(number))
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert main(["train", *map(str, arguments), "--threads", "1"]) == 1
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert "Stopped at step 1; the same command goes on" in capsys.readouterr().out
     assert (options.out / "checkpoint.pt").exists()
