@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 from benchmarks.figures import Figure, median, percentile
@@ -15,46 +15,62 @@ from core.database import Database, upgrade
 from core.history import load_history
 from core.models import Base, Conversation, Generation, Message, MessageRevision, Participant, Turn, Workspace
 from core.prompts import PromptRequest, Speech, assemble
+from core.settings import Settings
 from core.values import FinishReason, TurnState
+from workers.generator import Generator
 from workers.loading import load_generator
 
 CONVERSATIONS_OF = 50  # messages each
+BUDGET = 768  # tokens
 QUESTION = "Which of the two would you take on a rainy day, and why not the other one? "
 ANSWER = "I would take the blue one, since it is lighter and dries faster; the other one is for the cold. "
 
 
 def measure(database_url: str, name: str, messages: int, target_ms: float, samples: int) -> list[Figure]:
-    """Fill, then load and assemble for conversations all over the table; the first alone is the baseline."""
+    """Fill, then load and assemble for conversations all over the table; a small table is the baseline.
+
+    Each conversation has its cut stored, as after its first turns; what the turn that moves the cut costs is told apart.
+    """
     upgrade(database_url)
     database = Database(database_url)
-    from core.settings import Settings
-
     generator = load_generator(Settings())
-    small = _times_ms(database, _fill(database, 0, 1_000), samples, generator)
-    large = _times_ms(database, _fill(database, 1_000, messages - 1_000), samples, generator)
+    small, _ = _times_ms(database, _fill(database, 0, 1_000), samples, generator)
+    large, moving = _times_ms(database, _fill(database, 1_000, messages - 1_000), samples, generator)
     generator.close()
     database.close()
     label = f"{name}: history + prompt, {messages:,} messages"
     return [
         Figure(f"{label}, p50", median(large), "ms", None, median(small), "1,000 messages"),
         Figure(f"{label}, p99", percentile(large, 0.99), "ms", target_ms, percentile(small, 0.99), "1,000 messages"),
+        Figure(f"{label}, a turn that moves the cut, p50", median(moving), "ms"),
     ]
 
 
-def _times_ms(database: Database, conversations: int, samples: int, generator: object) -> list[float]:
-    recipe = recipes.load("chat")
-    newest = Speech(CONVERSATIONS_OF + 1, 0, 1, QUESTION)
-    times = []
+def _times_ms(
+    database: Database, conversations: int, samples: int, generator: Generator
+) -> tuple[list[float], list[float]]:
+    """Times of turns with a stored cut, and of the turns that moved it there."""
+    steady, moving = [], []
     for i in range(samples + 10):
         conversation_id = 1 + i * 7919 % conversations
-        began = time.perf_counter()
-        with database.read() as session:
-            history = load_history(session, conversation_id, 1, CONVERSATIONS_OF + 1, "r1")
-        request = PromptRequest(recipe=recipe, newest=newest, budget=700, history=history)
-        assembled = assemble(request, generator.count)  # type: ignore[attr-defined]
-        times.append(1000 * (time.perf_counter() - began))
-        assert assembled.prompt_tokens <= 700 and len(history) == CONVERSATIONS_OF
-    return times[10:]
+        moved_ms, cut_seq = _assemble_ms(database, conversation_id, 1, generator)
+        steady_ms, _ = _assemble_ms(database, conversation_id, cut_seq, generator)
+        steady.append(steady_ms)
+        moving.append(moved_ms)
+    return steady[10:], moving[10:]
+
+
+def _assemble_ms(database: Database, conversation_id: int, cut_seq: int, generator: Generator) -> tuple[float, int]:
+    began = time.perf_counter()
+    with database.read() as session:
+        history = load_history(session, conversation_id, cut_seq, CONVERSATIONS_OF + 1, "r1")
+    newest = Speech(CONVERSATIONS_OF + 1, 0, 1, QUESTION)
+    recipe = recipes.load("chat")
+    request = PromptRequest(recipe=recipe, newest=newest, budget=BUDGET, history=history, cut_seq=cut_seq)
+    assembled = assemble(request, generator.count)
+    took_ms = 1000 * (time.perf_counter() - began)
+    assert assembled.prompt_tokens <= BUDGET
+    return took_ms, assembled.cut_seq
 
 
 def _fill(database: Database, first: int, messages: int) -> int:
@@ -64,9 +80,8 @@ def _fill(database: Database, first: int, messages: int) -> int:
             _people(session)
         for start in range(first, first + messages, 20_000):
             _add(session, start, min(20_000, first + messages - start))
-    if not database.sqlite:
-        with database.autocommit() as connection:
-            connection.exec_driver_sql("ANALYZE")
+    with database.write() as session:
+        session.execute(text("ANALYZE"))
     return (first + messages) // CONVERSATIONS_OF
 
 

@@ -18,7 +18,7 @@ from celery import Celery
 from benchmarks.figures import Figure, median, percentile
 from bots.replies import watch
 from core.database import upgrade
-from core.queue import _broker_url
+from core.queue import broker_url
 from core.redis import connect
 from core.service import Service, open_service
 from core.settings import Settings, variable
@@ -122,17 +122,17 @@ def _started(valkey: EmbeddedValkey, folder: Path, database_url: str) -> Iterato
 @contextmanager
 def _naive(redis_url: str) -> Iterator[Celery]:
     """The baseline's worker on the same Valkey, and its client."""
-    broker = f"{_broker_url(redis_url)}?virtual_host=5"
-    os.environ["NAIVE_BROKER"] = os.environ["NAIVE_BACKEND"] = broker
+    broker = f"{broker_url(redis_url)}?virtual_host=5"  # keys of its own
+    environment = {**os.environ, "NAIVE_BROKER": broker, "NAIVE_BACKEND": broker}
     command = [sys.executable, "-m", "celery", "-A", "benchmarks.naive", "worker", "-l", "ERROR", "--without-gossip",
                "--without-mingle"]  # fmt: skip
-    process = subprocess.Popen(command, env=dict(os.environ))
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    app = Celery("naive", broker=broker, backend=broker, set_as_current=False)
     try:
-        from benchmarks.naive import app
-
         app.send_task("naive.answer", args=("warm up",)).get(timeout=60)
         yield app
     finally:
+        app.close()
         process.terminate()
         process.wait()
 

@@ -18,6 +18,7 @@ PajamaError
 ├── Conflict                 the Turn is in another state than the call needs
 ├── RecipeError              a prompt recipe does not render
 ├── LeaseLost                another worker has the Turn now
+├── DeliveryFailed           the platform does not take a message, and never will
 └── AnswerFailed             the Turn could not be answered; carries a `FailureCode`
     ├── PromptTooLong
     ├── DeadlineExceeded
@@ -172,6 +173,12 @@ class LeaseLost(PajamaError):
     """The turn's lease was lost: another worker has it, or it was cancelled."""
 
     code = "lease_lost"
+
+
+class DeliveryFailed(PajamaError):
+    """The platform does not take the message."""
+
+    code = "delivery_failed"
 
 
 class AnswerFailed(PajamaError):

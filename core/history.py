@@ -1,7 +1,7 @@
 """What was said: as Speech for the next Prompt, as views for people, and as the Prompt that the model saw.
 
-Reads only. Every function but `turn_view` and `undelivered`, which serve reply following inside a bot process, is
-given the place it may read.
+Reads only. Every function but `turn_view`, `undelivered` and `open_turns`, which serve reply following inside a bot
+process, is given the place it may read.
 """
 
 from __future__ import annotations
@@ -194,6 +194,14 @@ _UNDELIVERED = (
     .order_by(_TURN.c.id)
     .limit(bindparam("most"))
 )
+_OPEN = (
+    _VIEWS.where(
+        _WORKSPACE.c.platform == bindparam("on_platform"),
+        in_state(_TURN.c.state, *(state for state in TurnState if not state.ended)),
+    )
+    .order_by(_TURN.c.id)
+    .limit(bindparam("most"))
+)
 _NO_SEQ = 2**31 - 1
 
 
@@ -230,6 +238,11 @@ def turn_view(session: Session, turn_id: int) -> TurnView:
 def undelivered(session: Session, platform: str, limit: int) -> list[TurnView]:
     """Turns of a platform that ended while nobody delivered them, oldest first."""
     return [_view(row) for row in session.execute(_UNDELIVERED, {"on_platform": platform, "most": limit})]
+
+
+def open_turns(session: Session, platform: str, limit: int) -> list[TurnView]:
+    """Turns of a platform that are queued or running, oldest first."""
+    return [_view(row) for row in session.execute(_OPEN, {"on_platform": platform, "most": limit})]
 
 
 def _view(row: Any) -> TurnView:

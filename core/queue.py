@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 def make_celery(redis_url: str, prefix: str, *, concurrency: int = 1) -> Celery:
     """A Celery application on `redis_url`, with the settings that held under faults (docs/decisions/0001)."""
-    app = Celery("pajama", broker=_broker_url(redis_url), set_as_current=False)
+    app = Celery("pajama", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
         worker_pool="threads",
@@ -92,7 +92,7 @@ class WakeUps:
         self._app.close()
 
 
-def _broker_url(redis_url: str) -> str:
+def broker_url(redis_url: str) -> str:
     """Kombu's spelling of a Redis URL: `unix:///path?db=N` is `redis+socket:///path?virtual_host=N` there."""
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":

@@ -159,6 +159,10 @@ class Service:
         """Turns that ended while nobody delivered them, oldest first."""
         return await self._database.read(history.undelivered, platform, limit)
 
+    async def open_turns(self, platform: str, limit: int = 1000) -> list[TurnView]:
+        """Turns that are queued or running, oldest first."""
+        return await self._database.read(history.open_turns, platform, limit)
+
     async def deliveries(self, generation_id: int) -> list[DeliveryView]:
         """What the ledger holds of a Generation."""
         return await self._database.read(deliveries.of_generation, generation_id)

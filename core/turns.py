@@ -8,7 +8,7 @@ Every write of a worker is fenced: `fence` grows with each claim, and a worker w
 from __future__ import annotations
 
 import struct
-from contextlib import nullcontext
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from core.database import insert_new
+from core.database import Database, insert_new
 from core.errors import FailureCode, LeaseLost
 from core.models import (
     Conversation,
@@ -212,15 +212,20 @@ _ADD_GENERATION = insert(_GENERATION).returning(_GENERATION.c.id)
 
 
 def claim(session: Session, owner: str, lease_s: float, now: datetime) -> ClaimedTurn | None:
-    """The next Turn for `owner`, or None. In one UPDATE, so that two workers never get the same one."""
+    """The next Turn for `owner`, or None. In one UPDATE, so that two workers never get the same one.
+
+    Raises IntegrityError where another worker got a Turn of the same Conversation in the same moment: try again.
+    """
     values = {"for_owner": owner, "until": now + timedelta(seconds=lease_s), "now": now}
+    turn = session.execute(_CLAIM, values).one_or_none()
+    return _claimed(session, turn, now) if turn is not None else None
+
+
+def claim_next(database: Database, owner: str, lease_s: float, now: datetime) -> ClaimedTurn | None:
+    """`claim` in a transaction of its own, tried again where another worker was in the way."""
     for _ in range(_CLAIM_TRIES):
-        try:
-            with session.begin_nested() if session.get_bind().dialect.name == "postgresql" else nullcontext():
-                turn = session.execute(_CLAIM, values).one_or_none()
-        except IntegrityError:  # another worker got a Turn of the same Conversation in the same moment
-            continue
-        return _claimed(session, turn, now) if turn is not None else None
+        with suppress(IntegrityError), database.write() as session:
+            return claim(session, owner, lease_s, now)
     return None
 
 

@@ -103,8 +103,7 @@ class Answering:
 
     def _claim(self) -> ClaimedTurn | None:
         try:
-            with self._database.write() as session:
-                return turns.claim(session, self._owner, self._settings.lease_s, _now())
+            return turns.claim_next(self._database, self._owner, self._settings.lease_s, _now())
         except DatabaseUnavailable as error:
             log.warning("No turn can be claimed.", action="claim_failed", reason=str(error))
             return None

