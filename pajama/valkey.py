@@ -47,6 +47,8 @@ class EmbeddedValkey:
         On Linux the server ends with the thread that calls this. A server that was killed starts again at the same URL.
         """
         server = find_server()
+        if self._process is not None:  # it fell: take leave of it
+            self._process.wait(_STOP_TIMEOUT_S)
         self._folder.mkdir(parents=True, exist_ok=True)
         socket = self._runtime_folder() / "valkey.sock"
         with (self._folder / "valkey.log").open("ab") as log:
