@@ -30,6 +30,7 @@ COALESCE_S = 0.05
 
 _BLOCK_MS = 5_000
 _RECONNECT_S = 0.25
+_CANCEL_AGAIN_S = 0.1
 _FIELD = "event"
 
 log = structlog.get_logger(__name__)
@@ -150,10 +151,9 @@ class ReplyFollower:
 
     async def close(self) -> None:
         """Stop the reader; whoever still follows gets QueueUnavailable."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # until Python 3.12 `wait_for`, inside the client, swallows one that comes as it ends
+            await asyncio.wait({self._task}, timeout=_CANCEL_AGAIN_S)
         self._drop_all()
         with contextlib.suppress(RedisError, OSError):
             await self._client.delete(self._wake_key)
