@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bots.texts import text
-from core.errors import BadCommand, Conflict, NotFound, UnknownCommand
+from core.errors import BadCommand, NotAllowed, UnknownCommand
 from core.history import Explanation, TurnView
 from core.service import Service
 from core.values import InboundMessage, Person, Place, Rating
@@ -21,13 +21,17 @@ from core.values import InboundMessage, Person, Place, Rating
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option of a command. `rest` takes everything that is left; a word of `choices` may stand without its name."""
+    """One option of a command. `rest` takes everything that is left; a word of `choices` may stand without its name.
+
+    With `free`, `choices` are only suggestions, and another value is taken where the option is named.
+    """
 
     name: str
     description: str
     required: bool = False
     rest: bool = False
     choices: tuple[str, ...] = ()
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,10 @@ COMMANDS: dict[str, Command] = {
             recipe="write",
         ),
         Command(
-            "translate", "command_translate", (Option("to", "option_to", choices=LANGUAGE_CODES), _TEXT), "translate"
+            "translate",
+            "command_translate",
+            (Option("to", "option_to", choices=LANGUAGE_CODES, free=True), _TEXT),
+            recipe="translate",
         ),
         Command(
             "understand",
@@ -168,37 +175,39 @@ def parse(typed: str) -> Call | Said:
 
 
 def _arguments(command: Command, rest: str) -> dict[str, str]:
+    """The options given in `rest`: named or single words first, then the text. Raises BadCommand."""
     found: dict[str, str] = {}
-    named = {option.name: option for option in command.options if not option.rest}
-    while rest:
-        taken = _take(command, named, found, rest)
-        if taken is None:
-            break
-        rest = taken
-    last = next((option for option in command.options if option.rest), None)
-    if last is not None and rest.strip():
-        found[last.name] = rest.strip()
-    elif rest.strip():
-        raise BadCommand(command.name, command.usage)
-    if any(option.required and not found.get(option.name) for option in command.options):
+    while taken := _named(command, rest) or _word(command, found, rest):
+        name, value, rest = taken
+        found[name] = value
+    text_option = next((option for option in command.options if option.rest), None)
+    if rest and text_option is not None:
+        found[text_option.name] = rest.strip()
+    missing = any(option.required and not found.get(option.name) for option in command.options)
+    if missing or (rest and text_option is None):
         raise BadCommand(command.name, command.usage)
     return found
 
 
-def _take(command: Command, named: dict[str, Option], found: dict[str, str], rest: str) -> str | None:
-    """Take one option off the front of `rest` into `found`; what is left of it, or None where there is none."""
+def _named(command: Command, rest: str) -> tuple[str, str, str] | None:
+    """The option `name=value` at the front of `rest`: its name, its value, what follows. Raises BadCommand."""
     match = _NAMED.match(rest)
-    if match and match[1] in named:
-        option, value = named[match[1]], next(group for group in match.groups()[1:] if group is not None)
-        if option.choices and option.name != "to" and value not in option.choices:
-            raise BadCommand(command.name, command.usage)
-        found[option.name] = value
-        return rest[match.end() :]
-    word, _, after = rest.partition(" ")
-    for option in named.values():
-        if option.name not in found and word.strip().lower() in option.choices and (after.strip() or option.required):
-            found[option.name] = word.strip().lower()
-            return after.lstrip()
+    option = next((o for o in command.options if match and o.name == match[1] and not o.rest), None)
+    if match is None or option is None:
+        return None
+    value = next(group for group in match.groups()[1:] if group is not None)
+    if option.choices and not option.free and value not in option.choices:
+        raise BadCommand(command.name, command.usage)
+    return option.name, value, rest[match.end() :]
+
+
+def _word(command: Command, found: dict[str, str], rest: str) -> tuple[str, str, str] | None:
+    """The option whose choice is the first word of `rest`; the word alone is a text, and so is one in capitals."""
+    word, after = (*rest.split(None, 1), "", "")[:2]
+    for option in command.options:
+        choice = word.lower() if option.required else word
+        if choice in option.choices and option.name not in found and (after or option.required):
+            return option.name, choice, after
     return None
 
 
@@ -243,28 +252,39 @@ async def _reset(service: Service, call: Call, asker: Asker) -> Outcome:
 
 
 async def _stop(service: Service, call: Call, asker: Asker) -> Outcome:
-    turn = await service.latest_turn(asker.place)
-    if turn is None or turn.state.ended:
-        return Told(text("nothing_to_stop", asker.language))
-    await service.cancel(asker.place, asker.person, turn.turn_id)
-    return Told(text("stopped", asker.language))
+    """Stop everything that the asker waits for here. Raises NotAllowed where only others wait."""
+    stopped, refused = False, None
+    for turn in await service.history(asker.place):
+        if turn.state.ended:
+            continue
+        try:
+            await service.cancel(asker.place, asker.person, turn.turn_id)
+            stopped = True
+        except NotAllowed as error:  # somebody else's in the same conversation
+            refused = error
+    if refused and not stopped:
+        raise refused
+    return Told(text("stopped" if stopped else "nothing_to_stop", asker.language))
 
 
 async def _regenerate(service: Service, call: Call, asker: Asker) -> Outcome:
-    turn = await _latest(service, asker)
-    if not turn.state.ended:
-        raise Conflict
-    again = await service.regenerate(asker.place, asker.person, turn.turn_id)
-    return Answering(again)
+    turn = await service.latest_turn(asker.place)
+    if turn is None:
+        return Told(text("nothing_yet", asker.language))
+    return Answering(await service.regenerate(asker.place, asker.person, turn.turn_id))
 
 
 async def _why(service: Service, call: Call, asker: Asker) -> Outcome:
-    turn = await _latest(service, asker)
+    turn = await _last_answered(service, asker)
+    if turn is None:
+        return Told(text("nothing_yet", asker.language))
     return Explained(await service.why(asker.place, turn.turn_id))
 
 
 async def _feedback(service: Service, call: Call, asker: Asker) -> Outcome:
-    turn = await _latest(service, asker)
+    turn = await _last_answered(service, asker)
+    if turn is None:
+        return Told(text("nothing_yet", asker.language))
     rating = None if call.arguments["rating"] == "none" else Rating(call.arguments["rating"])
     await service.rate(asker.place, asker.person, turn.turn_id, rating, call.arguments.get("comment", ""))
     return Told(text("feedback_thanks" if rating else "feedback_none", asker.language))
@@ -275,11 +295,10 @@ async def _help(service: Service, call: Call, asker: Asker) -> Outcome:
     return Told("\n".join([text("help_head", asker.language), "", *lines]))
 
 
-async def _latest(service: Service, asker: Asker) -> TurnView:
-    turn = await service.latest_turn(asker.place)
-    if turn is None:
-        raise NotFound
-    return turn
+async def _last_answered(service: Service, asker: Asker) -> TurnView | None:
+    """The newest Turn that has an answer: while the next one is being made, people still mean the one they see."""
+    turns = await service.history(asker.place)
+    return next((turn for turn in reversed(turns) if turn.answer is not None), None)
 
 
 _ACTIONS: dict[str, Callable[[Service, Call, Asker], Awaitable[Outcome]]] = {

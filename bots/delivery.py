@@ -6,18 +6,21 @@ same nonce, which the platform (or the sink, by looking it up) recognises. Knows
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from bots.replies import ReplyUpdate, watch
+from bots.replies import watch
 from bots.splitting import split
 from bots.texts import failure_sentence, text
+from core.errors import DeliveryFailed, ServiceUnavailable
 from core.history import TurnView
 from core.service import Service
-from core.values import DeliveryState, TurnState
+from core.values import FinishReason, Place, TurnState
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +36,10 @@ class Chunk:
 
 
 class ReplySink(Protocol):
-    """Where a platform puts an answer. Its methods retry what is worth it and raise what is not."""
+    """Where a platform puts an answer.
+
+    Its methods retry what is worth it, and raise DeliveryFailed where the platform will never take it.
+    """
 
     max_chars: int | None
     min_edit_interval_s: float
@@ -42,46 +48,95 @@ class ReplySink(Protocol):
         """Make a new message and return the platform's id of it; the same nonce again is the same message."""
 
     async def edit(self, external_id: str, chunk: Chunk) -> None:
-        """Give the message another text."""
+        """Give the message another text, or take it for final."""
 
     async def remove(self, external_id: str) -> None:
-        """Take the message away: the answer was started over and became shorter."""
+        """Take a message away that is no part of the answer any more. One that is gone already is no error."""
 
-    async def notice(self, sentence: str) -> None:
+    async def notice(self, sentence: str, nonce: str) -> None:
         """Tell something that is no part of the answer: an apology, that it was stopped."""
 
 
 def nonce(generation_id: int, chunk: int) -> str:
     """The idempotency key of a chunk, at most 25 characters: a retry has the same, a regeneration another."""
-    return f"pj{generation_id:x}-{chunk:x}"[:25]
+    return f"pj{generation_id:x}-{chunk:x}"
+
+
+def notice_nonce(turn: TurnView) -> str:
+    """The idempotency key of what is told at the Turn's end, at most 25 characters."""
+    return f"pjt{turn.turn_id:x}-{turn.fence:x}"
 
 
 async def deliver(service: Service, turn: TurnView, sink: ReplySink) -> TurnView:
-    """Bring the Turn's answer, or the apology for it, to the platform and note it. Returns the ended Turn."""
+    """Bring the Turn's answer, or the apology for it, to the platform and note it. Returns the ended Turn.
+
+    Raises DeliveryFailed, DatabaseUnavailable; what was not noted is delivered by `resume_undelivered`.
+    """
     ledger = _Ledger(service, sink)
-    async for update in watch(service, turn.turn_id, known=turn, interval_s=sink.min_edit_interval_s):
-        await ledger.show(update)
-        if update.turn is not None:
-            await _close(service, update.turn, sink)
-            return update.turn
-    raise AssertionError("watch always ends with a final update")
+    async with aclosing(watch(service, turn.turn_id, known=turn, interval_s=sink.min_edit_interval_s)) as updates:
+        async for update in updates:
+            if update.turn is None:
+                await ledger.show(update.generation_id, update.text)
+            else:
+                turn = update.turn
+    await _end(service, turn, sink, ledger)
+    return turn
 
 
 async def resume_undelivered(service: Service, platform: str, sink_for: Callable[[TurnView], ReplySink]) -> int:
-    """Deliver what was finished while no bot of `platform` ran. Returns how many Turns."""
-    waiting = await service.undelivered(platform)
-    for turn in waiting:
-        await deliver(service, turn, sink_for(turn))
+    """Deliver what a bot of `platform` that ended has left: answers that are finished, and those on their way.
+
+    Conversations side by side, the Turns of each in order; returns how many Turns when the last of them has ended.
+    What the platform will never take is logged and given up.
+    """
+    open_turns = await service.open_turns(platform)
+    waiting = {turn.turn_id: turn for turn in (*open_turns, *await service.undelivered(platform))}
+    conversations: dict[Place, list[TurnView]] = {}
+    for _, turn in sorted(waiting.items()):
+        conversations.setdefault(turn.place, []).append(turn)
+    async with asyncio.TaskGroup() as group:
+        for turns in conversations.values():
+            group.create_task(_deliver_all(service, turns, sink_for))
     return len(waiting)
 
 
-async def _close(service: Service, turn: TurnView, sink: ReplySink) -> None:
+async def _deliver_all(service: Service, turns: list[TurnView], sink_for: Callable[[TurnView], ReplySink]) -> None:
+    for turn in turns:
+        try:
+            await deliver(service, turn, sink_for(turn))
+        except DeliveryFailed as error:
+            log.warning(
+                "A turn cannot be delivered.", action="delivery_failed", turn_id=turn.turn_id, reason=str(error)
+            )
+            await service.mark_delivered(turn.turn_id, turn.fence)
+        except ServiceUnavailable as error:
+            log.warning("A delivery waits.", action="delivery_postponed", turn_id=turn.turn_id, reason=str(error))
+
+
+async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledger) -> None:
+    """Show what SQL holds as the end, with an apology where it is due, and note that the person has it."""
+    answer = turn.answer
+    if answer is not None and (turn.state is TurnState.DONE or answer.finish_reason in _BROKEN_OFF):
+        await ledger.show(answer.generation_id, answer.text, final=True)
+    else:  # nothing was kept of this try; an answer of an earlier one stands where it stood
+        await ledger.retract()
     if turn.state is TurnState.FAILED:
-        await sink.notice(failure_sentence(turn.failure, turn.language))
+        await sink.notice(failure_sentence(turn.failure, turn.language), notice_nonce(turn))
     elif turn.state is TurnState.CANCELLED:
-        await sink.notice(text("stopped", turn.language))
+        await sink.notice(text("stopped", turn.language), notice_nonce(turn))
     await service.mark_delivered(turn.turn_id, turn.fence)
     log.info("A turn was delivered.", action="turn_delivered", turn_id=turn.turn_id, state=turn.state)
+
+
+_BROKEN_OFF = (FinishReason.CANCELLED, FinishReason.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A message of the answer on the platform. `chunk` is what it shows, None where that is not known."""
+
+    external_id: str
+    chunk: Chunk | None = None
 
 
 class _Ledger:
@@ -90,36 +145,50 @@ class _Ledger:
     def __init__(self, service: Service, sink: ReplySink) -> None:
         self._service, self._sink = service, sink
         self._generation_id: int | None = None
-        self._sent: list[tuple[str, str | None]] = []  # platform's id, text that stands there if known
+        self._standing: list[_Standing] = []
+        self._begun: set[int] = set()  # chunks that a process may have sent before it crashed
 
-    async def show(self, update: ReplyUpdate) -> None:
-        """Make the platform show `update`: edit what differs, send what is missing, remove what is too much."""
-        if update.generation_id is None:
+    async def show(self, generation_id: int | None, words: str, *, final: bool = False) -> None:
+        """Make the platform show `words`: edit what differs, send what is missing, at the end remove what is left."""
+        if generation_id is None:
             return
-        if update.generation_id != self._generation_id:
-            await self._open(update.generation_id)
-        chunks = split(update.text, self._sink.max_chars)
-        for index, words in enumerate(chunks):
-            last = index == len(chunks) - 1
-            chunk = Chunk(index, words, nonce(update.generation_id, index), final=update.final or not last)
-            await (self._edit(chunk) if index < len(self._sent) else self._send(update.generation_id, chunk))
-        if update.final:
-            for external_id, _ in self._sent[len(chunks) :]:
-                await self._sink.remove(external_id)
+        if generation_id != self._generation_id:
+            await self.retract()
+            await self._open(generation_id)
+        pieces = split(words, self._sink.max_chars)
+        if len(pieces) < len(self._standing) and not final:
+            return  # an answer that is read or made anew has not come as far yet
+        for index, piece in enumerate(pieces):
+            chunk = Chunk(index, piece, nonce(generation_id, index), final=final or index < len(pieces) - 1)
+            await (self._edit(chunk) if index < len(self._standing) else self._send(generation_id, chunk))
+        if final:
+            await self._remove_from(len(pieces))
+
+    async def retract(self) -> None:
+        """Take away what stands there: it is no answer any more."""
+        await self._remove_from(0)
 
     async def _open(self, generation_id: int) -> None:
         rows = await self._service.deliveries(generation_id)
         self._generation_id = generation_id
-        self._sent = [(row.external_id, None) for row in rows if row.state is DeliveryState.SENT and row.external_id]
+        self._standing = [_Standing(row.external_id) for row in rows if row.external_id is not None]
+        self._begun = {row.chunk for row in rows if row.external_id is None}
 
     async def _send(self, generation_id: int, chunk: Chunk) -> None:
         await self._service.delivery_sending(generation_id, chunk.index)
         external_id = await self._sink.send(chunk)
         await self._service.delivery_sent(generation_id, chunk.index, external_id)
-        self._sent.append((external_id, chunk.text))
+        if chunk.index in self._begun:  # the platform may have answered with the message of then, as it was then
+            await self._sink.edit(external_id, chunk)
+        self._standing.append(_Standing(external_id, chunk))
 
     async def _edit(self, chunk: Chunk) -> None:
-        external_id, shown = self._sent[chunk.index]
-        if shown != chunk.text:
-            await self._sink.edit(external_id, chunk)
-            self._sent[chunk.index] = (external_id, chunk.text)
+        standing = self._standing[chunk.index]
+        if standing.chunk != chunk:
+            await self._sink.edit(standing.external_id, chunk)
+            self._standing[chunk.index] = _Standing(standing.external_id, chunk)
+
+    async def _remove_from(self, index: int) -> None:
+        while len(self._standing) > index:
+            await self._sink.remove(self._standing[-1].external_id)
+            self._standing.pop()

@@ -23,7 +23,11 @@ QUIET_S = 2.0
 """After so long without an event SQL is asked whether the Turn has ended."""
 
 POLL_S = 0.5
-"""How often SQL is asked while Redis is down."""
+"""How soon SQL is asked when Redis goes down; each time after that twice as late, to at most `LONGEST_POLL_S`."""
+
+LONGEST_POLL_S = 4.0
+_CANCEL_AGAIN_S = 0.5
+_CANCEL_OUTER_AGAIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +52,21 @@ async def watch(
     """The Turn's answer as it grows, at most one update every `interval_s`, and its end. Raises NotFound.
 
     `known` is the Turn as the caller has just read it, which saves reading it again.
-
     Raises DatabaseUnavailable where SQL is down when it is needed.
     """
     turn = known or await service.turn_status(turn_id)
-    progress = _Progress(turn_id)
+    progress, poll_s = _Progress(turn_id), POLL_S
     while not turn.state.ended:
         after = turn.fence if turn.state is TurnState.QUEUED else turn.fence - 1
         try:
             async with aclosing(_paced(progress, _events(service, turn_id, after), interval_s)) as updates:
                 async for update in updates:
+                    poll_s = POLL_S
                     yield update
         except QueueUnavailable as error:
             log.warning("A reply is followed in SQL.", action="reply_polled", turn_id=turn_id, reason=str(error))
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(poll_s)
+            poll_s = min(2 * poll_s, LONGEST_POLL_S)
         turn = await service.turn_status(turn_id)
     answer = turn.answer
     generation_id = answer.generation_id if answer else None
@@ -114,7 +119,7 @@ async def _events(service: Service, turn_id: int, after_fence: int) -> AsyncGene
         except StopAsyncIteration:
             return
         finally:
-            await _abandon(pending)
+            await _abandon(pending, _CANCEL_AGAIN_S)
 
 
 async def _paced(
@@ -138,11 +143,13 @@ async def _paced(
         except StopAsyncIteration:
             return
         finally:
-            await _abandon(pending)
+            await _abandon(pending, _CANCEL_OUTER_AGAIN_S)  # which itself abandons within
 
 
-async def _abandon(pending: asyncio.Future[ReplyEvent] | None) -> None:
+async def _abandon(pending: asyncio.Future[ReplyEvent] | None, again_s: float) -> None:
     """Stop waiting for an event; whatever it ends with no longer matters."""
-    if pending is not None:
-        pending.cancel()
-        await asyncio.gather(pending, return_exceptions=True)
+    while pending is not None and not pending.done():
+        pending.cancel()  # until Python 3.12 `wait_for`, inside the Redis client, swallows one that comes as it ends
+        await asyncio.wait({pending}, timeout=again_s)
+    if pending is not None and not pending.cancelled():
+        pending.exception()

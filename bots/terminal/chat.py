@@ -19,8 +19,8 @@ from prompt_toolkit.output import Output
 from bots import commands
 from bots.commands import Answering, Asker, Explained, Told
 from bots.delivery import deliver
-from bots.terminal.screen import TerminalSink, earlier, explained
-from bots.texts import sentence_for, text
+from bots.terminal.screen import TerminalSink, earlier, explained, printable
+from bots.texts import negotiate, sentence_for, text
 from core.errors import PajamaError
 from core.history import TurnView
 from core.service import Service
@@ -32,7 +32,8 @@ _EARLIER_TURNS = 5
 def local_asker(conversation: str, language: str) -> Asker:
     """Whoever sits at this machine, about to say something new."""
     place = Place(platform="terminal", workspace="local", conversation=conversation)
-    return Asker(place=place, person=Person(id="local"), event_id=secrets.token_hex(12), language=language)
+    person, event_id = Person(id="local"), secrets.token_hex(12)
+    return Asker(place=place, person=person, event_id=event_id, language=negotiate([language]))
 
 
 async def ask_once(service: Service, typed: str, conversation: str = "main", language: str = "en") -> TurnView | str:
@@ -55,7 +56,7 @@ async def chat(
     prompt_output: Output | None = None,
     out: TextIO = sys.stdout,
 ) -> None:
-    """Talk until Ctrl-D. What was said before in this conversation is shown first."""
+    """Talk until Ctrl-D. What was said before in this conversation is shown first. Raises PajamaError."""
     out.write(text("terminal_welcome", language, model=model) + "\n")
     await _show_earlier(service, conversation, language, out)
     completer = WordCompleter([f"/{name}" for name in commands.COMMANDS], sentence=True)
@@ -68,15 +69,16 @@ async def chat(
         except EOFError:
             break
         if typed.strip():
-            await _answer(service, typed, local_asker(conversation, language), out)
+            await answer(service, typed, local_asker(conversation, language), out)
     out.write(text("terminal_bye", language) + "\n")
 
 
-async def _answer(service: Service, typed: str, asker: Asker, out: TextIO) -> None:
+async def answer(service: Service, typed: str, asker: Asker, out: TextIO) -> None:
+    """Do what was typed and print what comes of it, refusals and outages as sentences."""
     try:
         outcome = await commands.handle(service, typed, asker)
         if isinstance(outcome, Answering):
-            await _stream(service, outcome.turn, asker, out)
+            await stream(service, outcome.turn, asker, out)
         elif isinstance(outcome, Explained):
             out.write(explained(outcome.explanation, asker.language, color=out.isatty()))
         else:
@@ -87,16 +89,22 @@ async def _answer(service: Service, typed: str, asker: Asker, out: TextIO) -> No
     out.flush()
 
 
-async def _stream(service: Service, turn: TurnView, asker: Asker, out: TextIO) -> None:
+async def stream(service: Service, turn: TurnView, asker: Asker, out: TextIO) -> None:
     """Print the answer as it comes. Ctrl-C asks core to stop it, and what there is of it stays."""
+    ahead = await service.queue_position(turn.turn_id)
+    if ahead:
+        out.write(text("ahead", asker.language, count=ahead) + "\n")
+        out.flush()
     stopping: list[asyncio.Task[object]] = []
 
     def stop() -> None:
         stopping.append(asyncio.ensure_future(service.cancel(asker.place, asker.person, turn.turn_id)))
 
     with _on_interrupt(stop):
-        await deliver(service, turn, TerminalSink(out))
-    await asyncio.gather(*stopping)
+        try:
+            await deliver(service, turn, TerminalSink(out))
+        finally:
+            await asyncio.gather(*stopping)
 
 
 @contextmanager
@@ -115,16 +123,21 @@ def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
 
 
 async def _show_earlier(service: Service, conversation: str, language: str, out: TextIO) -> None:
-    """Show the last turns; what is still being answered is waited for, what nobody saw is noted as seen."""
+    """Show the last turns and note what nobody saw as seen; what is still being answered is streamed."""
     asker = local_asker(conversation, language)
     turns = await service.history(asker.place, limit=_EARLIER_TURNS)
-    for turn in turns:
+    ended = [turn for turn in turns if turn.state.ended]
+    for turn in ended:
         if turn.delivered_at is None:
             await deliver(service, turn, _Silent())
-    if turns:
-        seen = await service.history(asker.place, limit=_EARLIER_TURNS)
-        out.write(earlier(seen, language, color=out.isatty()) + "\n\n")
-        out.flush()
+    if ended:
+        out.write(earlier(ended, asker.language, color=out.isatty()) + "\n\n")
+    for turn in turns:
+        if not turn.state.ended:
+            out.write(f"> {printable(turn.text)}\n")
+            await stream(service, turn, asker, out)
+            out.write("\n\n")
+    out.flush()
 
 
 class _Silent(TerminalSink):

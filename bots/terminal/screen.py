@@ -6,8 +6,9 @@ import unicodedata
 from typing import TextIO
 
 from bots.delivery import Chunk
-from bots.texts import text
+from bots.texts import failure_sentence, text
 from core.history import Explanation, TurnView
+from core.values import TurnState
 
 _DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
@@ -28,39 +29,53 @@ class TerminalSink:
 
     async def send(self, chunk: Chunk) -> str:
         """Print the beginning of an answer."""
-        self._shown = ""
-        await self._show(chunk.text)
+        self._show(chunk)
         return f"terminal:{chunk.nonce}"
 
     async def edit(self, external_id: str, chunk: Chunk) -> None:
-        """Print what was added; an answer that was started over is printed anew."""
-        await self._show(chunk.text)
+        """Print what was added; an answer that was started over with other words is printed anew."""
+        self._show(chunk)
 
     async def remove(self, external_id: str) -> None:
-        """What is printed cannot be taken away; the answer that counts follows it."""
-        self._shown = ""
+        """What is printed cannot be taken away; what counts follows below it."""
+        self._begin_line()
 
-    async def notice(self, sentence: str) -> None:
+    async def notice(self, sentence: str, nonce: str) -> None:
         """Print a sentence on a line of its own."""
-        self._out.write(("\n" if self._shown else "") + sentence)
+        self._begin_line()
+        self._out.write(sentence)
         self._out.flush()
 
-    async def _show(self, words: str) -> None:
-        if not words.startswith(self._shown):
+    def _show(self, chunk: Chunk) -> None:
+        if self._shown.startswith(chunk.text) and not chunk.final:
+            return  # it was started over and has not come as far again
+        if not chunk.text.startswith(self._shown):
+            self._begin_line()
+        self._out.write(printable(chunk.text[len(self._shown) :]))
+        self._out.flush()
+        self._shown = chunk.text
+
+    def _begin_line(self) -> None:
+        if self._shown:
             self._out.write("\n")
             self._shown = ""
-        self._out.write(printable(words[len(self._shown) :]))
-        self._out.flush()
-        self._shown = words
 
 
 def earlier(turns: list[TurnView], language: str, *, color: bool) -> str:
     """Turns of before, dimmed."""
     lines = [text("terminal_earlier", language)]
     for turn in turns:
-        lines += [f"> {printable(turn.text)}", printable(turn.answer.text) if turn.answer else "…"]
+        lines += [f"> {printable(turn.text)}", *_ended(turn, language)]
     words = "\n".join(lines)
     return f"{_DIM}{words}{_PLAIN}" if color else words
+
+
+def _ended(turn: TurnView, language: str) -> list[str]:
+    """What an ended Turn shows: its answer, and why that is not all."""
+    answer = [printable(turn.answer.text)] if turn.answer and turn.answer.text else []
+    if turn.state is TurnState.FAILED:
+        return [*answer, failure_sentence(turn.failure, language)]
+    return [*answer, text("stopped", language)] if turn.state is TurnState.CANCELLED else answer
 
 
 def explained(explanation: Explanation, language: str, *, color: bool) -> str:

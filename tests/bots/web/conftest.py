@@ -15,7 +15,7 @@ from bots.web.server import Server, listen, make_server, url_of
 from core.database import Database, upgrade
 from core.service import open_service
 from core.settings import Settings
-from tests.bots.web.scripted_worker import Gate, ScriptedWorker
+from tests.bots.scripted_worker import Gate, ScriptedWorker
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from core.errors import FailureCode, SettingsError
 from core.models import Delivery, Feedback, Turn
 from core.settings import Settings
 from core.values import DeliveryState
+from tests.bots.scripted_worker import Failure, Gate
 from tests.bots.web.conftest import Site, served
-from tests.bots.web.scripted_worker import Failure, Gate
 from tests.bots.web.visiting import asked, events, followed, followed_live, say, shown
 
 

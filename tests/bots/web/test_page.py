@@ -12,8 +12,8 @@ from sqlalchemy import select
 from bots.texts import text
 from core.errors import FailureCode
 from core.models import Feedback
+from tests.bots.scripted_worker import Failure, Gate, Word
 from tests.bots.web.conftest import Site
-from tests.bots.web.scripted_worker import Failure, Gate, Word
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",

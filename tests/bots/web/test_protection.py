@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from bots.web.guards import MAX_BODY_BYTES
+from tests.bots.scripted_worker import Gate
 from tests.bots.web.conftest import Site, served
-from tests.bots.web.scripted_worker import Gate
 from tests.bots.web.visiting import asked, events, followed, say
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.bots.web.scripted_worker import Gate
+from tests.bots.scripted_worker import Gate
 
 
 @dataclass(frozen=True)

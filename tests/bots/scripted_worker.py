@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,7 +17,7 @@ import redis
 
 from core import recipes
 from core.database import Database
-from core.errors import FailureCode
+from core.errors import FailureCode, LeaseLost
 from core.history import load_history
 from core.prompts import PromptPart, PromptRequest, Speech, assemble, version_of
 from core.queue import queue_key
@@ -114,7 +115,8 @@ class ScriptedWorker:
         if turn.turn_id in self._cancelled:
             state = TurnState.CANCELLED
         if not self._stop.is_set():
-            self._finish(turn, text, state, failure, (time.monotonic() - began) * 1000)
+            with suppress(LeaseLost):  # a test gave the Turn back to the queue meanwhile
+                self._finish(turn, text, state, failure, (time.monotonic() - began) * 1000)
 
     def _words(self, turn: ClaimedTurn) -> Iterator[str | Failure]:
         for word in self.script.get(turn.text, ["You", " said", f": {turn.text}"]):
