@@ -1,0 +1,76 @@
+"""A migrated database with someone in it who can say things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from core import conversations, turns
+from core.conversations import QueueLimits, Received
+from core.database import Database
+from core.turns import ClaimedTurn, Outcome
+from core.values import FinishReason, InboundMessage, Person, Place, TurnState
+
+LEASE_S = 10.0
+MANY = QueueLimits(turns=10_000, turns_per_person=10_000)
+
+
+@dataclass
+class Chat:
+    """The repository functions with the arguments that tests leave alone, and a clock that tests turn."""
+
+    database: Database
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def later(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def message(
+        self, event_id: str, *, conversation: str = "c", workspace: str = "w", person: str = "p"
+    ) -> InboundMessage:
+        place = Place(platform="web", workspace=workspace, conversation=conversation)
+        return InboundMessage(place=place, person=Person(id=person), event_id=event_id, text=f"words of {event_id}")
+
+    def say(self, event_id: str, limits: QueueLimits = MANY, **where: str) -> Received:
+        message = self.message(event_id, **where)
+        self.later(0.001)
+        with self.database.write() as session:
+            return conversations.receive(session, message, message.text, limits, self.now)
+
+    def claim(self, owner: str = "me") -> ClaimedTurn | None:
+        return turns.claim_next(self.database, owner, LEASE_S, self.now)
+
+    def claimed(self, owner: str = "me") -> ClaimedTurn:
+        claimed = self.claim(owner)
+        assert claimed is not None
+        return claimed
+
+    def finish(
+        self, claimed: ClaimedTurn, text: str = "an answer", state: TurnState = TurnState.DONE, **more: object
+    ) -> None:
+        outcome = outcome_of(claimed, text, state, **more)
+        with self.database.write() as session:
+            turns.finish(session, outcome, self.now)
+
+
+def outcome_of(claimed: ClaimedTurn, text: str, state: TurnState, **more: object) -> Outcome:
+    values = {
+        "turn_id": claimed.turn_id,
+        "generation_id": claimed.generation_id,
+        "fence": claimed.fence,
+        "state": state,
+        "finish_reason": FinishReason.STOP if state is TurnState.DONE else FinishReason.ERROR,
+        "text": text,
+        **more,
+    }
+    return Outcome(**values)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def chat(database_url: str) -> Iterator[Chat]:
+    database = Database(database_url)
+    yield Chat(database)
+    database.close()

@@ -1,0 +1,117 @@
+"""Schema and transactions, on both databases, and what is said when they cannot be used."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
+
+from core.database import AsyncDatabase, Database, _alembic, _migrating, check, upgrade
+from core.errors import DatabaseUnavailable
+from core.models import Base
+
+
+def test_an_empty_database_is_brought_to_head_and_is_equal_to_the_models(empty_database_url: str) -> None:
+    (problem,) = check(empty_database_url)
+    assert "pajama db upgrade" in problem
+    upgrade(empty_database_url)
+    assert check(empty_database_url) == []
+    upgrade(empty_database_url)  # once more changes nothing
+    assert check(empty_database_url) == []
+
+
+def test_migrations_can_be_undone_and_done_again(empty_database_url: str) -> None:
+    upgrade(empty_database_url)
+    with _migrating(empty_database_url) as connection:
+        config = _alembic()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        assert set(inspect(connection).get_table_names()) & set(Base.metadata.tables) == set()
+    upgrade(empty_database_url)
+    assert check(empty_database_url) == []
+
+
+def test_a_schema_that_differs_from_the_models_is_named(database_url: str) -> None:
+    database = Database(database_url)
+    with database.write() as session:
+        session.execute(text("DROP INDEX ix_turn_queued"))
+    database.close()
+    assert any("ix_turn_queued" in problem for problem in check(database_url))
+
+
+def test_a_failed_transaction_leaves_nothing(chat: object, database_url: str) -> None:
+    database = Database(database_url)
+    insert = text("INSERT INTO recipe_version VALUES ('v', 'chat', 's', CURRENT_TIMESTAMP)")
+    with pytest.raises(IntegrityError), database.write() as session:
+        session.execute(insert)
+        session.execute(insert)
+    with database.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM recipe_version")) == 0
+    database.close()
+
+
+async def test_asyncio_gets_the_same_functions_and_errors(database_url: str) -> None:
+    database = AsyncDatabase(database_url)
+    assert await database.read(lambda session: session.scalar(text("SELECT 1"))) == 1
+    with pytest.raises(IntegrityError):
+        await database.write(lambda session: session.execute(text("INSERT INTO turn (id) VALUES (1)")))
+    await database.close()
+
+
+def test_a_postgresql_that_is_not_there_is_one_sentence() -> None:
+    database = Database("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    with pytest.raises(DatabaseUnavailable, match="cannot be used"), database.read() as session:
+        session.execute(text("SELECT 1"))
+    database.close()
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_there_stays(tmp_path: Path) -> None:
+    file = tmp_path / "full.db"
+    upgrade(f"sqlite:///{file}")
+    database = Database(f"sqlite:///{file}")
+    fill = text("INSERT INTO recipe_version VALUES (:v, 'chat', :s, CURRENT_TIMESTAMP)")
+    with database.write() as session:
+        session.execute(fill, {"v": "kept", "s": "small"})
+        # The database may not grow any further on this connection: as on a disk that is full.
+        pages = session.scalar(text("PRAGMA page_count"))
+        session.execute(text(f"PRAGMA max_page_count = {pages}"))
+    with pytest.raises(DatabaseUnavailable, match="full"), database.write() as session:
+        session.execute(fill, {"v": "lost", "s": "x" * 200_000})
+    with database.read() as session:
+        assert session.scalars(text("SELECT version FROM recipe_version")).all() == ["kept"]
+    database.close()
+
+
+def test_writers_of_one_process_wait_in_line(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'line.db'}"
+    upgrade(url)
+    database = Database(url)
+
+    def write(number: int) -> None:
+        with database.write() as session:
+            session.execute(text(f"INSERT INTO recipe_version VALUES ('{number}', 'chat', 's', CURRENT_TIMESTAMP)"))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM recipe_version")) == 20
+    database.close()
+
+
+def test_sqlite_keeps_a_write_ahead_log(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'wal.db'}"
+    upgrade(url)
+    connection = sqlite3.connect(tmp_path / "wal.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+    engine = create_engine(url)
+    assert engine.dialect.name == "sqlite"
+    engine.dispose()
