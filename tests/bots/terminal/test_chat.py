@@ -1,0 +1,225 @@
+"""Talking in a terminal: what is typed, what is printed, what the keys do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import UTC, datetime
+
+import pytest
+
+from bots.terminal import ask_once
+from bots.terminal.chat import local_asker
+from bots.texts import failure_sentence, text
+from core.database import Database
+from core.errors import FailureCode, UnknownCommand
+from core.redis import connect
+from core.service import Service
+from core.settings import Settings
+from core.streams import ReplyPublisher
+from core.turns import claim
+from core.values import InboundMessage, Place, ReplyEvent, ReplyEventKind, TurnState
+from tests.bots.scripted_worker import Failure, Gate, ScriptedWorker
+from tests.bots.terminal.keyboard import Screen, chatting
+
+HERE = local_asker("main", "en")
+ENTER, CTRL_C, CTRL_U = "\r", "\x03", "\x15"
+
+
+def message(event_id: str, said: str, conversation: str = "main") -> InboundMessage:
+    """What somebody at this machine said in a terminal."""
+    place = Place(platform="terminal", workspace="local", conversation=conversation)
+    return InboundMessage(place=place, person=HERE.person, event_id=event_id, text=said)
+
+
+def begun_by_a_worker_that_died(settings: Settings, database: Database, words: str) -> None:
+    """The next Turn is running, `words` of its answer are on their way, and nobody will finish it."""
+    with database.write() as session:
+        turn = claim(session, "dead", 600, datetime.now(UTC))
+    assert turn is not None
+    publisher = ReplyPublisher(connect(settings.redis_url), settings.redis_prefix, settings.stream_ttl_s)
+    publisher.start()
+    begun = {"turn_id": turn.turn_id, "generation_id": turn.generation_id, "fence": turn.fence}
+    publisher.publish(ReplyEvent(**begun, kind=ReplyEventKind.DELTA, text=words))
+    publisher.close()
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen()
+
+
+class TestTyping:
+    async def test_the_answer_follows_what_was_typed(
+        self, service: Service, worker: ScriptedWorker, screen: Screen
+    ) -> None:
+        async with chatting(service, screen) as keys:
+            keys.send_text("hello" + ENTER)
+        welcome, bye = text("terminal_welcome", model="tiny"), text("terminal_bye")
+        assert screen.getvalue() == f"{welcome}\nYou said: hello\n\n{bye}\n"
+
+    async def test_an_answer_is_printed_while_it_is_written(
+        self, service: Service, worker: ScriptedWorker, screen: Screen, gate: Gate
+    ) -> None:
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        async with chatting(service, screen) as keys:
+            keys.send_text("slow" + ENTER)
+            await screen.until("alpha ")
+            assert "omega" not in screen.getvalue()
+            gate.set()
+        assert "alpha omega\n\n" in screen.getvalue()
+
+    async def test_a_blank_line_is_nothing(self, service: Service, screen: Screen) -> None:
+        async with chatting(service, screen) as keys:
+            keys.send_text(ENTER + "  " + ENTER)
+        assert await service.history(HERE.place) == []
+
+    async def test_a_refusal_is_a_sentence_and_the_talk_goes_on(
+        self, service: Service, worker: ScriptedWorker, screen: Screen
+    ) -> None:
+        async with chatting(service, screen) as keys:
+            keys.send_text("/feedback great" + ENTER + "hello" + ENTER)
+        assert "/feedback up|down|none [<comment>]\n\nYou said: hello\n\n" in screen.getvalue()
+
+    async def test_commands_work_on_the_last_answer(
+        self, service: Service, worker: ScriptedWorker, screen: Screen
+    ) -> None:
+        async with chatting(service, screen) as keys:
+            keys.send_text("hello" + ENTER + "/feedback up" + ENTER + "/why" + ENTER + "/reset" + ENTER)
+        assert text("feedback_thanks") in screen.getvalue()
+        assert "[user] hello" in screen.getvalue() and "scripted-model @ r1" in screen.getvalue()
+        assert await service.history(HERE.place) == []
+
+    async def test_whoever_waits_is_told_how_many_are_ahead(
+        self, service: Service, worker: ScriptedWorker, screen: Screen, gate: Gate
+    ) -> None:
+        worker.script["slow"] = [gate]
+        running = await service.receive(message("e1", "slow", "another"))
+        await anext(service.follow(running.turn_id))
+        await service.receive(message("e2", "queued", "third"))
+        async with chatting(service, screen) as keys:
+            keys.send_text("me too" + ENTER)
+            await screen.until(text("ahead", count=1))
+            gate.set()
+        assert f"{text('ahead', count=1)}\nYou said: me too\n\n" in screen.getvalue()
+
+
+class TestKeys:
+    async def test_ctrl_c_stops_the_answer_and_keeps_what_was_written(
+        self, service: Service, worker: ScriptedWorker, screen: Screen, gate: Gate
+    ) -> None:
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        async with chatting(service, screen) as keys:
+            keys.send_text("slow" + ENTER)
+            await screen.until("alpha ")
+            os.kill(os.getpid(), signal.SIGINT)
+            keys.send_text("hello" + ENTER)
+        assert f"alpha \n{text('stopped')}\n\nYou said: hello\n\n" in screen.getvalue()
+        stopped, done = await service.history(HERE.place)
+        assert (stopped.state, done.state) == (TurnState.CANCELLED, TurnState.DONE)
+
+    async def test_ctrl_c_stops_what_waits_in_the_queue(self, service: Service, screen: Screen) -> None:
+        await service.receive(message("e1", "an older one", "another"))
+        async with chatting(service, screen) as keys:
+            keys.send_text("waits" + ENTER)
+            await screen.until(text("ahead", count=1))
+            os.kill(os.getpid(), signal.SIGINT)
+            await screen.until(text("stopped"))
+        (turn,) = await service.history(HERE.place)
+        assert turn.state is TurnState.CANCELLED
+
+    async def test_a_second_ctrl_c_lets_go_of_an_answer_that_does_not_end(
+        self, service: Service, settings: Settings, database: Database, screen: Screen
+    ) -> None:
+        received = await service.receive(message("e1", "stuck"))
+        begun_by_a_worker_that_died(settings, database, "alpha")
+        async with chatting(service, screen):
+            await screen.until("> stuck\nalpha")
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+            await screen.until(text("terminal_let_go"))
+        turn = await service.turn_status(received.turn_id)
+        assert (turn.state, turn.cancel_requested, turn.delivered_at) == (TurnState.RUNNING, True, None)
+
+    async def test_ctrl_c_at_the_prompt_only_empties_the_line(
+        self, service: Service, worker: ScriptedWorker, screen: Screen
+    ) -> None:
+        async with chatting(service, screen) as keys:
+            keys.send_text("not this" + CTRL_C + "hello" + ENTER)
+        assert [turn.text for turn in await service.history(HERE.place)] == ["hello"]
+
+    async def test_ctrl_c_has_its_usual_meaning_after_an_answer(
+        self, service: Service, worker: ScriptedWorker, screen: Screen
+    ) -> None:
+        before = signal.getsignal(signal.SIGINT)
+        async with chatting(service, screen) as keys:
+            keys.send_text("hello" + ENTER)
+        assert signal.getsignal(signal.SIGINT) is before
+
+
+class TestEarlierTurns:
+    async def test_they_are_shown_when_the_talk_goes_on(self, service: Service, worker: ScriptedWorker) -> None:
+        async with chatting(service, Screen()) as keys:
+            for number in range(7):
+                keys.send_text(f"message {number}" + ENTER)
+        async with chatting(service, screen := Screen()):
+            pass
+        earlier = screen.getvalue()
+        assert text("terminal_earlier") in earlier
+        assert [f"> message {n}\nYou said: message {n}\n" in earlier for n in range(7)] == [False] * 2 + [True] * 5
+
+    async def test_they_tell_what_failed_and_what_was_stopped(
+        self, service: Service, worker: ScriptedWorker, gate: Gate
+    ) -> None:
+        worker.script |= {"fail": ["Hm", Failure(FailureCode.MODEL)], "slow": ["alpha", gate]}
+        async with chatting(service, first := Screen()) as keys:
+            keys.send_text("fail" + ENTER + "slow" + ENTER)
+            await first.until("alpha")
+            os.kill(os.getpid(), signal.SIGINT)
+        async with chatting(service, screen := Screen(), "zh-CN"):
+            pass
+        assert f"> fail\nHm\n{failure_sentence('model', 'zh-CN')}\n" in screen.getvalue()
+        assert f"> slow\nalpha\n{text('stopped', 'zh-CN')}\n" in screen.getvalue()
+
+    async def test_nothing_is_shown_where_nothing_was_said(self, service: Service, screen: Screen) -> None:
+        async with chatting(service, screen):
+            pass
+        assert screen.getvalue() == f"{text('terminal_welcome', model='tiny')}\n{text('terminal_bye')}\n"
+
+    async def test_an_answer_that_nobody_saw_is_shown_and_noted(self, service: Service, worker: ScriptedWorker) -> None:
+        received = await service.receive(message("e1", "hello"))
+        async for _ in service.follow(received.turn_id):
+            pass
+        async with chatting(service, screen := Screen()):
+            pass
+        assert screen.getvalue().count("You said: hello") == 1
+        assert await service.undelivered("terminal") == []
+
+
+class TestAskOnce:
+    async def test_a_message_gives_the_ended_turn(self, service: Service, worker: ScriptedWorker) -> None:
+        turn = await ask_once(service, "hello")
+        assert not isinstance(turn, str) and turn.answer is not None
+        assert (turn.state, turn.answer.text) == (TurnState.DONE, "You said: hello")
+        assert await service.undelivered("terminal") == []
+
+    async def test_a_failed_turn_is_given_too(self, service: Service, worker: ScriptedWorker) -> None:
+        worker.script["fail"] = [Failure(FailureCode.ENGINE)]
+        turn = await ask_once(service, "fail")
+        assert not isinstance(turn, str)
+        assert (turn.state, turn.failure) == (TurnState.FAILED, FailureCode.ENGINE)
+
+    async def test_a_command_gives_what_it_tells(self, service: Service, worker: ScriptedWorker) -> None:
+        await ask_once(service, "hello")
+        explained = await ask_once(service, "/why", language="zh-CN")
+        assert isinstance(explained, str) and "[user] hello" in explained and "\x1b" not in explained
+        assert await ask_once(service, "/reset", language="zh-CN") == text("reset_done", "zh-CN")
+
+    async def test_what_cannot_be_done_is_raised(self, service: Service) -> None:
+        with pytest.raises(UnknownCommand):
+            await ask_once(service, "/hlep")
+
+    async def test_conversations_are_apart(self, service: Service, worker: ScriptedWorker) -> None:
+        for conversation in ("a", "b"):
+            await ask_once(service, "hello", conversation)
+        assert len(await service.history(local_asker("a", "en").place)) == 1
