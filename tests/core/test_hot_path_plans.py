@@ -1,0 +1,122 @@
+"""Every query of the hot path finds its rows by an index, on both databases, in a table of some size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.orm import Session
+
+from core import conversations, deliveries, history, turns
+from core.database import Database
+from core.turns import count_queued
+from core.values import InboundMessage, Person, Place
+from tests.core.conftest import MANY, Chat
+
+LARGE = ("turn", "message", "message_revision", "generation", "delivery")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PLACE = Place(platform="web", workspace="w1", conversation="c1")
+
+Query = Callable[[Session], object]
+
+
+def receive(session: Session) -> object:
+    message = InboundMessage(place=PLACE, person=Person(id="p1"), event_id="new", text="x")
+    return conversations.receive(session, message, "x", MANY, NOW)
+
+
+QUERIES: dict[str, Query] = {
+    "receive": receive,
+    "claim": lambda session: turns.claim(session, "me", 10, NOW),
+    "heartbeat": lambda session: turns.heartbeat(session, "me", 10, NOW),
+    "reap": lambda session: turns.reap(session, 3, NOW),
+    "count_queued": count_queued,
+    "queue_position": lambda session: conversations.queue_position(session, 1),
+    "load_history": lambda session: history.load_history(session, 1, 1, 100, "r"),
+    "conversation_view": lambda session: history.conversation_view(session, PLACE, 20),
+    "turn_view": lambda session: history.turn_view(session, 1),
+    "undelivered": lambda session: history.undelivered(session, "web", 100),
+    "deliveries": lambda session: deliveries.of_generation(session, 1),
+}
+
+
+@pytest.fixture
+def filled(chat: Chat) -> Database:
+    """Some thousand ended Turns, a few open ones, and statistics."""
+    for i in range(40):
+        chat.say(f"m{i}", conversation=f"c{i % 20}", workspace=f"w{i % 4}", person=f"p{i % 10}")
+    chat.finish(chat.claimed())
+    with chat.database.write() as session:
+        multiply(session)
+        session.execute(text("ANALYZE"))
+    return chat.database
+
+
+def multiply(session: Session) -> None:
+    """Copies of the first Turn's rows, all ended and delivered, in a Conversation of their own each."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 6000) "
+    for table, key, changed in (
+        ("conversation", "id", {"id": "n.i", "external_id": "'x' || n.i"}),
+        ("message", "id", {"id": "n.i", "conversation_id": "n.i", "external_id": "'x' || n.i"}),
+        ("message_revision", "message_id", {"message_id": "n.i"}),
+        (
+            "turn",
+            "id",
+            {"id": "n.i", "source_key": "'x' || n.i", "conversation_id": "n.i", "message_id": "n.i",
+             "state": "'done'", "delivered_at": "t.queued_at"},
+        ),
+        ("generation", "id", {"id": "n.i", "turn_id": "n.i"}),
+    ):  # fmt: skip
+        columns = [row[0] for row in session.execute(text(_columns_sql(session, table)))]
+        values = ", ".join(changed.get(column, f't."{column}"') for column in columns)
+        names = ", ".join(f'"{column}"' for column in columns)
+        first = f'(SELECT * FROM "{table}" ORDER BY {key} LIMIT 1)'
+        session.execute(text(f'INSERT INTO "{table}" ({names}) {numbers} SELECT {values} FROM n, {first} t'))
+
+
+def _columns_sql(session: Session, table: str) -> str:
+    if session.get_bind().dialect.name == "sqlite":
+        return f"SELECT name FROM pragma_table_info('{table}')"
+    return f"SELECT column_name FROM information_schema.columns WHERE table_name = '{table}'"
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_no_large_table_is_read_from_end_to_end(filled: Database, name: str) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: object) -> None:
+        statements.append((statement, parameters))
+
+    with filled.write() as session:
+        engine = session.connection().engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            QUERIES[name](session)
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+    assert statements
+    for statement, parameters in statements:
+        if re.match(r"\s*(SELECT|UPDATE|WITH)", statement):
+            plan = explain(filled, statement, parameters)
+            scanned = [table for table in LARGE if re.search(SCAN[filled.sqlite].format(table=table), plan)]
+            assert not scanned, f"{scanned} read whole:\n{statement}\n{plan}"
+
+
+# A scan of a partial index holds open Turns only, and is written `USING INDEX`.
+SCAN = {
+    True: r"SCAN (?:{table}|candidate|other)\b(?!.*USING)",
+    False: r"Seq Scan on {table}\b",
+}
+
+
+def explain(database: Database, statement: str, parameters: Any) -> str:
+    with database.read() as session:
+        if not database.sqlite:  # on few rows the planner may rightly prefer to read them all
+            session.execute(text("SET LOCAL enable_seqscan = off"))
+        prefix = "EXPLAIN QUERY PLAN" if database.sqlite else "EXPLAIN"
+        rows = session.connection().exec_driver_sql(f"{prefix} {statement}", parameters).all()
+    return "\n".join(str(row[-1]) for row in rows)
