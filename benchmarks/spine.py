@@ -23,7 +23,7 @@ from core.redis import connect
 from core.service import Service, open_service
 from core.settings import Settings, variable
 from core.values import InboundMessage, Person, Place
-from pajama.stack import ready_workers
+from pajama.running import ready_workers
 from pajama.valkey import EmbeddedValkey
 
 STREAMS, STREAMED_TOKENS = 32, 60
