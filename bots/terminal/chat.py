@@ -24,7 +24,7 @@ from bots.texts import negotiate, sentence_for, text
 from core.errors import PajamaError
 from core.history import TurnView
 from core.service import Service
-from core.values import Person, Place
+from core.values import Person, Place, TurnState
 
 _EARLIER_TURNS = 5
 
@@ -57,7 +57,7 @@ async def chat(
     out: TextIO = sys.stdout,
 ) -> None:
     """Talk until Ctrl-D. What was said before in this conversation is shown first. Raises PajamaError."""
-    out.write(text("terminal_welcome", language, model=model) + "\n")
+    out.write(text("terminal_welcome", language, model=printable(model)) + "\n")
     await _show_earlier(service, conversation, language, out)
     completer = WordCompleter([f"/{name}" for name in commands.COMMANDS], sentence=True)
     session: PromptSession[str] = PromptSession(completer=completer, input=source, output=prompt_output)
@@ -90,29 +90,41 @@ async def answer(service: Service, typed: str, asker: Asker, out: TextIO) -> Non
 
 
 async def stream(service: Service, turn: TurnView, asker: Asker, out: TextIO) -> None:
-    """Print the answer as it comes. Ctrl-C asks core to stop it, and what there is of it stays."""
+    """Print the answer as it comes. Ctrl-C asks core to stop it; a second one lets go of an answer that does not end.
+
+    Raises PajamaError.
+    """
     ahead = await service.queue_position(turn.turn_id)
     if ahead:
         out.write(text("ahead", asker.language, count=ahead) + "\n")
         out.flush()
-    stopping: list[asyncio.Task[object]] = []
+    delivering = asyncio.ensure_future(deliver(service, turn, TerminalSink(out)))
+    stopping: list[asyncio.Task[TurnState]] = []
 
-    def stop() -> None:
+    def interrupt() -> None:
+        if stopping:
+            delivering.cancel()
         stopping.append(asyncio.ensure_future(service.cancel(asker.place, asker.person, turn.turn_id)))
 
-    with _on_interrupt(stop):
-        try:
-            await deliver(service, turn, TerminalSink(out))
-        finally:
-            await asyncio.gather(*stopping)
+    try:
+        with _on_interrupt(interrupt):
+            await asyncio.wait({delivering})
+        await asyncio.gather(*stopping)
+    finally:
+        delivering.cancel()
+        await asyncio.gather(delivering, return_exceptions=True)
+    if delivering.cancelled():
+        out.write("\n" + text("terminal_let_go", asker.language))
+    else:
+        delivering.result()
 
 
 @contextmanager
-def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on Ctrl-C, where the event loop can be told of signals."""
-    loop = asyncio.get_running_loop()
+def _on_interrupt(call: Callable[[], None]) -> Iterator[None]:
+    """Call `call` on Ctrl-C, where the event loop can be told of signals."""
+    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
     try:
-        loop.add_signal_handler(signal.SIGINT, stop)
+        loop.add_signal_handler(signal.SIGINT, call)
     except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
         yield
         return
@@ -120,6 +132,7 @@ def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)  # `asyncio.run` has one of its own
 
 
 async def _show_earlier(service: Service, conversation: str, language: str, out: TextIO) -> None:

@@ -99,12 +99,12 @@ def explained(explanation: Explanation, language: str, *, color: bool) -> str:
         "why_timings": timings,
         "why_sampling": sampling,
     }
-    bold = (_BOLD, _PLAIN) if color else ("", "")
-    lines = [f"{bold[0]}{text(key, language)}{bold[1]}: {value}" for key, value in rows.items()]
+    bold, plain = (_BOLD, _PLAIN) if color else ("", "")
+    lines = [f"{bold}{text(key, language)}{plain}: {printable(value)}" for key, value in rows.items()]
     if explanation.left_out:
         lines.append(text("why_left_out", language, count=explanation.left_out))
     if not explanation.exact:
         lines.append(text("why_inexact", language))
-    lines.append(f"{bold[0]}{text('why_prompt', language)}{bold[1]}:")
+    lines.append(f"{bold}{text('why_prompt', language)}{plain}:")
     lines += [f"[{message.role}] {printable(message.text)}" for message in explanation.messages]
     return "\n".join(lines)
