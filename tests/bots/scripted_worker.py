@@ -21,7 +21,7 @@ from core.errors import FailureCode, LeaseLost
 from core.history import load_history
 from core.prompts import PromptPart, PromptRequest, Speech, assemble, version_of
 from core.queue import queue_key
-from core.redis import connect
+from core.redis import connect, control_channel
 from core.settings import Settings
 from core.streams import Control, ReplyPublisher
 from core.turns import ClaimedTurn, Outcome, Source, claim, finish
@@ -71,6 +71,9 @@ class ScriptedWorker:
     def close(self) -> None:
         """Stop; what is being answered is dropped."""
         self._stop.set()
+        with suppress(redis.RedisError, OSError):  # wake both threads, so that a test need not wait for them
+            self._client.publish(control_channel(self._settings.redis_prefix), "{}")
+            self._client.lpush(queue_key(self._settings.redis_prefix), "")
         for thread in self._threads:
             thread.join()
         self._publisher.close()
@@ -117,6 +120,7 @@ class ScriptedWorker:
         if not self._stop.is_set():
             with suppress(LeaseLost):  # a test gave the Turn back to the queue meanwhile
                 self._finish(turn, text, state, failure, (time.monotonic() - began) * 1000)
+        self._cancelled.discard(turn.turn_id)
 
     def _words(self, turn: ClaimedTurn) -> Iterator[str | Failure]:
         for word in self.script.get(turn.text, ["You", " said", f": {turn.text}"]):
@@ -156,7 +160,6 @@ class ScriptedWorker:
             )
             finish(session, outcome, _now())
         self._publish(turn, ReplyEventKind(state.value), offset=len(text), usage=usage, failure=failure)
-        self._cancelled.discard(turn.turn_id)
         self.answered.append(turn.turn_id)
 
     def _prompt(self, session: object, turn: ClaimedTurn) -> tuple[dict[str, object], tuple[Source, ...]]:

@@ -1,0 +1,120 @@
+"""A stand-in for the servers of a platform that keeps messages, as Discord and Slack do: limit, ids, nonces, edits.
+
+It can crash the bot at a chosen call, before or after the servers did what they were asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bots.delivery import Chunk
+from core.errors import DeliveryFailed
+
+LIMIT = 120
+
+
+class Crashed(Exception):
+    """The bot ends here."""
+
+
+@dataclass
+class Crash:
+    """Ends the bot at its `call`th call, counted from 0."""
+
+    call: int
+    when: Literal["before", "after"]
+
+
+@dataclass
+class Posted:
+    """A message on the servers."""
+
+    text: str
+    final: bool
+
+
+@dataclass
+class Channel:
+    """One channel with all its messages. Notices are messages too."""
+
+    messages: dict[str, Posted] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    edits: int = 0
+    calls: int = 0
+    crash: Crash | None = None
+    closed: bool = False
+    _nonces: dict[str, str] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def shown(self) -> list[str]:
+        """What people read, message by message."""
+        return [message.text for message in self.messages.values()]
+
+    async def until(self, words: str) -> None:
+        """Wait for `words` to stand in some message."""
+        while not any(words in text for text in self.shown()):
+            self._changed.clear()
+            await self._changed.wait()
+
+    def post(self, text: str, nonce: str, *, final: bool = True) -> str:
+        """A new message; the same nonce again is the old one, as it stands."""
+        self._arrive()
+        assert len(nonce) <= 25
+        if nonce not in self._nonces:
+            assert 0 < len(text) <= LIMIT
+            self._nonces[nonce] = f"m{len(self._nonces)}"
+            self.messages[self._nonces[nonce]] = Posted(text, final)
+        self._leave()
+        return self._nonces[nonce]
+
+    def change(self, message_id: str, text: str, *, final: bool) -> None:
+        """Another text for a message."""
+        self._arrive()
+        assert 0 < len(text) <= LIMIT
+        self.messages[message_id] = Posted(text, final)
+        self.edits += 1
+        self._leave()
+
+    def take_away(self, message_id: str) -> None:
+        """Remove a message."""
+        self._arrive()
+        self.messages.pop(message_id, None)
+        self.removed.append(message_id)
+        self._leave()
+
+    def _arrive(self) -> None:
+        if self.closed:
+            raise DeliveryFailed
+        if self.crash == Crash(self.calls, "before"):
+            self.crash = None
+            raise Crashed
+
+    def _leave(self) -> None:
+        self._changed.set()
+        self.calls += 1
+        if self.crash == Crash(self.calls - 1, "after"):
+            self.crash = None
+            raise Crashed
+
+
+class ChannelSink:
+    """The ReplySink of a channel."""
+
+    max_chars: int | None = LIMIT
+
+    def __init__(self, channel: Channel, min_edit_interval_s: float = 0.0) -> None:
+        self._channel, self.min_edit_interval_s = channel, min_edit_interval_s
+
+    async def send(self, chunk: Chunk) -> str:
+        return self._channel.post(chunk.text, chunk.nonce, final=chunk.final)
+
+    async def edit(self, external_id: str, chunk: Chunk) -> None:
+        self._channel.change(external_id, chunk.text, final=chunk.final)
+
+    async def remove(self, external_id: str) -> None:
+        self._channel.take_away(external_id)
+
+    async def notice(self, sentence: str, nonce: str) -> None:
+        self._channel.post(sentence, nonce)
