@@ -22,17 +22,20 @@ from core.database import AsyncDatabase
 from core.deliveries import DeliveryView
 from core.errors import EmptyMessage, MessageTooLong, UnknownRecipe
 from core.history import Explanation, TurnView
+from core.models import Turn
 from core.privacy import Forgotten
 from core.queue import WakeUps, make_celery
 from core.redis import connect_async, reply_key, translated
 from core.settings import Settings
-from core.streams import Control, ReplyFollower
+from core.streams import Control, ReplyFollower, tell_end
 from core.values import (
+    FinishReason,
     InboundMessage,
     Person,
     Place,
     Rating,
     ReplyEvent,
+    ReplyEventKind,
     TurnState,
     clean_text,
 )
@@ -86,6 +89,7 @@ class Service:
         if turn is None:
             return None
         await self._tell_cancel(turn.id)
+        await self._tell_end(turn)
         return await self.turn_status(turn.id)
 
     async def cancel(self, place: Place, person: Person, turn_id: int) -> TurnState:
@@ -93,6 +97,8 @@ class Service:
         turn = await self._database.write(conversations.cancel, place, person, turn_id, _now())
         if turn.state is TurnState.RUNNING:
             await self._tell_cancel(turn_id)
+        else:
+            await self._tell_end(turn)
         return turn.state
 
     async def regenerate(self, place: Place, person: Person, turn_id: int) -> TurnView:
@@ -200,6 +206,17 @@ class Service:
             await self._control.cancel(self._client, turn_id)
         except (RedisError, OSError) as error:
             log.warning("A cancel waits for the heartbeat.", action="cancel_late", turn_id=turn_id, reason=str(error))
+
+    async def _tell_end(self, turn: Turn) -> None:
+        """Followers of a Turn that was cancelled in SQL hear of it at once; where Redis is down, they find it there."""
+        if turn.state is not TurnState.CANCELLED:
+            return
+        kind, reason = ReplyEventKind.CANCELLED, FinishReason.CANCELLED
+        event = ReplyEvent(turn_id=turn.id, generation_id=None, fence=turn.fence, kind=kind, finish_reason=reason)
+        try:
+            await tell_end(self._client, self._settings.redis_prefix, event, self._settings.stream_ttl_s)
+        except (RedisError, OSError) as error:
+            log.warning("An end is found in SQL only.", action="end_untold", turn_id=turn.id, reason=str(error))
 
 
 @asynccontextmanager

@@ -120,6 +120,15 @@ class ReplyPublisher:
             self._lost = False
 
 
+async def tell_end(client: redis.asyncio.Redis, prefix: str, event: ReplyEvent, ttl_s: int) -> None:
+    """Tell followers of an end that no worker tells: that of a Turn which was never claimed. Raises RedisError."""
+    key = reply_key(prefix, event.turn_id)
+    async with client.pipeline(transaction=False) as pipeline:
+        pipeline.xadd(key, {_FIELD: event.model_dump_json(exclude_defaults=True)})
+        pipeline.expire(key, ttl_s)
+        await pipeline.execute()
+
+
 def _append(events: list[ReplyEvent], event: ReplyEvent) -> None:
     """Add `event`, joined to the last one where both are text of the same fence."""
     last = events[-1] if events else None

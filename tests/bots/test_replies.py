@@ -106,12 +106,25 @@ class TestFollowing:
         assert end.turn is not None
         assert (end.turn.state, end.turn.failure, end.text) == (TurnState.FAILED, "deadline", "Hm")
 
-    async def test_a_queued_turn_that_is_cancelled_ends(self, service: Service, soon: None) -> None:
+    async def test_a_queued_turn_that_is_cancelled_ends_at_once(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(replies, "QUIET_S", 3600)
         turn = await ask(service, "hello")
         async with asyncio.TaskGroup() as group:
             task = group.create_task(followed(service, turn.turn_id))
             await service.cancel(turn.place, PERSON, turn.turn_id)
         (end,) = task.result()
+        assert end.turn is not None and end.turn.state is TurnState.CANCELLED
+
+    async def test_a_cancel_ends_a_queued_turn_though_redis_is_away(
+        self, settings: Settings, tmp_path: Path, soon: None
+    ) -> None:
+        without = settings.model_copy(update={"redis_url": f"unix://{tmp_path}/none.sock"})
+        async with open_service(without) as service:
+            turn = await ask(service, "hello")
+            assert await service.cancel(turn.place, PERSON, turn.turn_id) is TurnState.CANCELLED
+            (end,) = await followed(service, turn.turn_id)
         assert end.turn is not None and end.turn.state is TurnState.CANCELLED
 
     async def test_an_unknown_turn_is_not_found(self, service: Service) -> None:
