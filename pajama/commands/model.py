@@ -1,15 +1,24 @@
-"""`pajama model train`: training with a progress bar."""
+"""`pajama model train`: training with a progress bar, or a line now and then where there is no terminal."""
 
 from __future__ import annotations
 
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from core.errors import PajamaError, SettingsError
 from pajama.console import Exit, err, out
+
+if TYPE_CHECKING:
+    from slimpajama.train import TrainProgress
+
+_LINE_EVERY_S = 30.0
 
 
 def train(preset: str, data: Path, out_folder: Path, tokens: int, minutes: float | None) -> None:
@@ -18,37 +27,66 @@ def train(preset: str, data: Path, out_folder: Path, tokens: int, minutes: float
 
     from slimpajama.errors import SlimPajamaError
     from slimpajama.presets import PRESETS
-    from slimpajama.train import TrainOptions, TrainProgress
+    from slimpajama.train import TrainOptions
     from slimpajama.train import train as run
 
     if preset not in PRESETS:
         raise SettingsError(f"--preset is {preset!r}; there are {', '.join(PRESETS)}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = TrainOptions(preset=preset, data=data, out=out_folder, tokens=tokens, minutes=minutes, device=device)
-    asked: list[int] = []
-
-    def ask(number: int, _: object) -> None:
-        asked.append(number)
-        signal.signal(number, signal.SIG_DFL)  # the second one ends at once
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.1f}%"), TimeElapsedColumn(),
-        TimeRemainingColumn(), TextColumn("{task.fields[told]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=err) as bar:
-        task = bar.add_task(preset, total=1.0, told="")
-
-        def show(progress: TrainProgress) -> None:
-            told = f"step {progress.step}, loss {progress.loss:.3f}, {progress.tokens_per_s:.0f} tokens/s"
-            bar.update(task, completed=progress.share, description=progress.phase, told=told)
-
+    stop = _stop_asked()
+    with _Shown(preset) as shown:
         try:
-            folder = run(options, show, lambda: bool(asked))
+            folder = run(options, shown.show, stop)
         except SlimPajamaError as error:
             raise PajamaError(str(error)) from error
         except InterruptedError as error:
             err.print(str(error), markup=False)
             sys.exit(Exit.FAILED)
     out.print(f"The model is in {folder}; PAJAMA_MODEL={folder} runs it.", markup=False)
+
+
+def _stop_asked() -> Callable[[], bool]:
+    """Whether Ctrl-C or SIGTERM came. The second one ends the process at once."""
+    asked: list[int] = []
+
+    def ask(number: int, _: object) -> None:
+        asked.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    return lambda: bool(asked)
+
+
+class _Shown:
+    """The progress as someone sees it, and at the end the rows that could not be used."""
+
+    def __init__(self, name: str) -> None:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.1f}%"), TimeElapsedColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[told]}"),
+        )  # fmt: skip
+        self._bar = Progress(*columns, console=err, disable=not err.is_terminal)
+        self._task = self._bar.add_task(name, total=1.0, told="")
+        self._line_at, self._bad_rows = 0.0, ""
+
+    def __enter__(self) -> _Shown:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if self._bad_rows:
+            err.print(f"Rows that could not be used: {self._bad_rows}.", markup=False)
+
+    def show(self, progress: TrainProgress) -> None:
+        """Show where the training stands."""
+        self._bad_rows = progress.bad_rows
+        told = f"step {progress.step}, loss {progress.loss:.3f}, {progress.tokens_per_s:.0f} tokens/s"
+        self._bar.update(self._task, completed=progress.share, description=progress.phase, told=told)
+        if not err.is_terminal and time.monotonic() >= self._line_at:
+            self._line_at = time.monotonic() + _LINE_EVERY_S
+            err.print(f"{progress.phase} {progress.share:.1%}, {told}", markup=False)

@@ -16,7 +16,7 @@ from core.settings import Settings
 from core.values import SamplingParams
 from tests.workers.tiny import CONTEXT
 from workers.generator import Finished
-from workers.loading import load_generator
+from workers.loading import describe, load_generator
 
 
 def settings(model: object, **others: object) -> Settings:
@@ -41,6 +41,15 @@ def test_the_context_can_be_made_smaller_but_not_larger(model_folder: Path) -> N
         generator = load_generator(settings(model_folder, max_context_tokens=wanted))
         generator.close()
         assert generator.info.context_tokens == got
+
+
+def test_a_model_is_described_without_its_weights(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((model_folder / "config.json").read_bytes())
+    described = describe(settings(tmp_path, dtype="float32"))
+    assert described.startswith(f"{tmp_path}: 0.0M parameters, 0.00 GB in float32 on cpu")
+    assert described.endswith(f"{CONTEXT} tokens of context")
+    with pytest.raises(ModelUnavailable, match="no such folder"):
+        describe(settings(tmp_path / "nowhere"))
 
 
 def test_the_revision_changes_with_the_weights_only(model_folder: Path, tmp_path: Path) -> None:
