@@ -32,7 +32,10 @@ def configure(settings: Settings, *, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     last: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if as_text else structlog.processors.JSONRenderer(ensure_ascii=False)
+        # Plain, since the default shows the variables of every frame: what people said, and passwords.
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        if as_text
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     exceptions = [] if as_text else [structlog.processors.format_exc_info]
     handler = logging.StreamHandler(sys.stderr)

@@ -33,8 +33,23 @@ for name, group in (
 ):  # fmt: skip
     app.add_typer(group, name=name)
 
+
+def _usable(name: str) -> str:
+    """The name of a conversation, which is an identifier like those of other platforms."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from core.values import Identifier
+
+    try:
+        return TypeAdapter[str](Identifier).validate_python(name)
+    except ValidationError as error:
+        raise typer.BadParameter(
+            "use 1 to 200 unaccented letters, digits and punctuation marks, without spaces."
+        ) from error
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Conversation = Annotated[str, typer.Option(help="Name of the conversation in the terminal.")]
+Conversation = Annotated[str, typer.Option(callback=_usable, help="Name of the conversation in the terminal.")]
 
 
 @app.callback()
@@ -140,7 +155,9 @@ def history(
 
 
 @app.command()
-def why(turn: Annotated[int, typer.Argument(help="Number of the turn.")], as_json: AsJson = False) -> None:
+def why(
+    turn: Annotated[int, typer.Argument(metavar="TURN", help="Number of the turn.")], as_json: AsJson = False
+) -> None:
     """Why a turn was answered so: the prompt as the model saw it, tokens, timings, model."""
     from pajama.commands import database
 

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 
 from core.errors import AlreadyRunning, MessageRefused, PajamaError, ServiceUnavailable, SettingsError
-from core.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from core.settings import Settings
 
 
 def _console(stream: TextIO, *, stderr: bool = False) -> Console:
@@ -78,6 +80,7 @@ def explained() -> Iterator[None]:
 def settings_of(process: str, **overrides: Any) -> Settings:
     """The settings, with logging set up by them."""
     from core.logs import configure
+    from core.settings import load_settings
 
     settings = load_settings(**overrides)
     configure(settings, process=process)

@@ -49,6 +49,7 @@ class Child:
         self._stopping, self._spawned = threading.Event(), threading.Event()
         self._started_at, self._log_starts_at = 0.0, 0
         self._status, self._falls = 0, 0
+        self._not_started = ""
         self._thread = threading.Thread(target=self._keep, name=f"keep-{name}", daemon=True)
 
     @property
@@ -71,6 +72,8 @@ class Child:
 
     def last_words(self) -> str:
         """The last line that its last run wrote, which is the sentence of the error that ended it."""
+        if self._not_started:
+            return self._not_started
         with self.log_file.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(self._log_starts_at, size - _LAST_BYTES))
@@ -101,8 +104,7 @@ class Child:
     def _keep(self) -> None:
         backoff_s = _FIRST_BACKOFF_S
         while not self._stopping.is_set():
-            process = self._spawn()
-            status = process.wait()
+            status = self._run()
             if self._stopping.is_set():
                 return
             self._status, self._falls = status, self._falls + 1
@@ -111,6 +113,17 @@ class Child:
             self._stopping.wait(backoff_s)
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
+    def _run(self) -> int:
+        """Start the process and wait for its end. Returns its status; 1 where it could not be started."""
+        try:
+            process, self._not_started = self._spawn(), ""
+        except OSError as error:  # no memory, no space, no permission to write the log
+            self._not_started = f"{self.name} cannot be started: {error}."
+            return 1
+        finally:
+            self._spawned.set()
+        return process.wait()
+
     def _spawn(self) -> subprocess.Popen[bytes]:
         """Start the process. Called by one thread only, which lives for as long as the process."""
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +131,6 @@ class Child:
             self._log_starts_at = out.tell()
             self._process = self._popen(out)
         self._started_at = time.monotonic()
-        self._spawned.set()
         if self._stopping.is_set():  # asked to stop in between
             self._process.terminate()
         return self._process

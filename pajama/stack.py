@@ -1,7 +1,7 @@
-"""Stack: everything that `pajama up` runs on one machine, and how other commands find it.
+"""Stack: everything that `pajama up` runs on one machine.
 
 Embedded Valkey where no Redis is given, the schema at head, a worker, the web page, the reaper. A lock in the data
-folder keeps a second one out; `running.json` beside it says where the first one is.
+folder keeps a second one out; `pajama.running` says where the first one is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,9 +23,10 @@ from core.database import Database, upgrade
 from core.errors import AlreadyRunning, PajamaError, QueueUnavailable, SettingsError
 from core.queue import WakeUps, make_celery
 from core.reaper import Reaper
-from core.redis import connect, translated, worker_key
+from core.redis import connect, translated
 from core.settings import Settings, variable
 from pajama.processes import Child
+from pajama.running import Running, find_running, reachable_host, ready_workers, web_url
 from pajama.valkey import EmbeddedValkey
 
 log = structlog.get_logger(__name__)
@@ -35,16 +36,6 @@ _REAPER_WITHIN_S = 0.5
 _LOCK_WITHIN_S = 0.25
 """Somebody who only looks whether a stack runs holds the lock for a moment."""
 _VALKEY_LOOK_EVERY_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """Where a running stack is."""
-
-    pid: int
-    redis_url: str
-    database_url: str
-    web_url: str
 
 
 class Stack:
@@ -144,7 +135,7 @@ class Stack:
 
     def _take_lock(self) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (self._folder / "lock").open("a")
         except OSError as error:
             raise SettingsError(f"{variable('data_dir')}: {self._folder} cannot be used: {error}.") from error
@@ -163,6 +154,7 @@ class Stack:
             self.web_url if self._web else "",
         )
         aside = self._folder / "running.json.new"
+        aside.touch(mode=0o600)  # a URL may carry a password
         aside.write_text(json.dumps(asdict(running)), encoding="utf-8")
         aside.replace(self._folder / "running.json")
 
@@ -179,7 +171,7 @@ class Stack:
         self._children.append(child)
 
     def _page_listens(self) -> bool:
-        address = (_reachable_host(self._settings), self._settings.web_port)
+        address = (reachable_host(self._settings), self._settings.web_port)
         with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
             return True
         return False
@@ -216,42 +208,6 @@ def _locked(file: IO[str]) -> bool:
             time.sleep(0.02)
         else:
             return True
-
-
-def find_running(folder: Path) -> Running | None:
-    """The stack that runs on this data folder, if there is one."""
-    try:
-        running = Running(**json.loads((folder / "running.json").read_text(encoding="utf-8")))
-        return running if _held(folder / "lock") else None  # nobody holds it: the file was left by a kill
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _held(lock: Path) -> bool:
-    """Whether a process holds the lock."""
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def ready_workers(client: Any, prefix: str) -> list[dict[str, Any]]:
-    """What every ready worker says of itself. Raises QueueUnavailable."""
-    with translated():
-        keys = list(client.scan_iter(match=worker_key(prefix, "*"), count=1000))
-        return [json.loads(value) for value in client.mget(keys) if value] if keys else []
-
-
-def web_url(settings: Settings) -> str:
-    """Where this machine reaches its own page."""
-    host = _reachable_host(settings)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}/"
-
-
-def _reachable_host(settings: Settings) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.web_host, settings.web_host)  # noqa: S104 - compared only
 
 
 def usable_port(settings: Settings) -> int:

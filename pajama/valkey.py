@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from core.errors import QueueUnavailable
 from pajama.children import die_with_parent
@@ -50,6 +52,7 @@ class EmbeddedValkey:
         if self._process is not None:  # it fell: take leave of it
             self._process.wait(_STOP_TIMEOUT_S)
         self._folder.mkdir(parents=True, exist_ok=True)
+        first = self._runtime is None
         socket = self._runtime_folder() / "valkey.sock"
         with (self._folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -60,23 +63,19 @@ class EmbeddedValkey:
                 preexec_fn=die_with_parent(),  # noqa: PLW1509 - nothing but two system calls
                 start_new_session=True,
             )
-        self._wait_until_ready(f"unix://{socket}")
-        return f"unix://{socket}"
+        try:
+            self._wait_until_ready(socket)
+        except QueueUnavailable:
+            self._end_process()
+            if first:  # else the address stays for the next try: others have been told it
+                self._forget_runtime()
+            raise
+        return self.url
 
     def stop(self) -> None:
         """Stop the server, keeping its data."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        if self._runtime is not None:
-            shutil.rmtree(self._runtime, ignore_errors=True)
-            (self._folder / _RUNTIME_RECORD).unlink(missing_ok=True)
-            self._runtime = None
+        self._end_process()
+        self._forget_runtime()
 
     @property
     def url(self) -> str:
@@ -107,18 +106,33 @@ class EmbeddedValkey:
             record.write_text(str(self._runtime), encoding="utf-8")
         return self._runtime
 
-    def _wait_until_ready(self, url: str) -> None:
+    def _forget_runtime(self) -> None:
+        if self._runtime is not None:
+            shutil.rmtree(self._runtime, ignore_errors=True)
+            (self._folder / _RUNTIME_RECORD).unlink(missing_ok=True)
+            self._runtime = None
+
+    def _end_process(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _wait_until_ready(self, socket: Path) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
-        with redis.Redis.from_url(url, socket_timeout=1) as client:
+        with _client(socket) as client:
             while time.monotonic() < deadline:
                 if not self.running():
-                    self.stop()
                     raise QueueUnavailable(f"The embedded Valkey ended at once; see {self._folder / 'valkey.log'}.")
                 with contextlib.suppress(redis.RedisError):  # not listening yet, or still loading its data
                     if client.ping():
                         return
                 time.sleep(0.005)
-        self.stop()
         raise QueueUnavailable(f"The embedded Valkey did not answer within {_START_TIMEOUT_S:.0f} s.")
 
 
@@ -131,9 +145,14 @@ def _end_what_was_left(record: Path) -> None:
         return
     socket = runtime / "valkey.sock"
     if socket.exists():
-        with contextlib.suppress(redis.RedisError), redis.Redis(unix_socket_path=str(socket)) as client:
+        with contextlib.suppress(redis.RedisError), _client(socket) as client:
             client.shutdown()
     shutil.rmtree(runtime, ignore_errors=True)
+
+
+def _client(socket: Path) -> redis.Redis:
+    """A client that tries once: the default one hopes for seconds that a server which is gone comes back."""
+    return redis.Redis(unix_socket_path=str(socket), socket_timeout=1, retry=Retry(NoBackoff(), 0))
 
 
 def find_server() -> str:

@@ -19,7 +19,8 @@ from core.redis import connect
 from core.settings import Settings
 from core.values import TurnState
 from pajama.console import err, print_json, settings_of
-from pajama.stack import Running, Stack, find_running, ready_workers
+from pajama.running import Running, find_running, ready_workers
+from pajama.stack import Stack
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from pydantic import SecretStr
+from rich.markup import escape
 from rich.table import Table
 
 from core.settings import Settings, load_settings, origins, variable
@@ -22,7 +23,7 @@ def show(*, as_json: bool) -> None:
         return
     table = Table("Variable", "Value", "Origin", box=None)
     for name in Settings.model_fields:
-        table.add_row(variable(name), str(shown(settings, name)), found[name])
+        table.add_row(variable(name), escape(str(shown(settings, name))), found[name])
     out.print(table)
 
 

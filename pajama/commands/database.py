@@ -18,7 +18,7 @@ from core.errors import DatabaseUnavailable, SettingsError
 from core.settings import Settings
 from core.values import Place
 from pajama.console import Exit, out, print_json, settings_of
-from pajama.stack import find_running
+from pajama.running import find_running
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take a cell for a formula."""

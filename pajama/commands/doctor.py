@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from redis.exceptions import ResponseError
+from rich.markup import escape
 from rich.table import Table
 
 from core.database import check
@@ -20,12 +22,15 @@ from core.settings import Settings, unknown_variables, variable
 from pajama.commands.config import masked_url
 from pajama.commands.database import absent
 from pajama.console import Exit, out, print_json, settings_of
-from pajama.stack import Running, find_running, ready_workers, usable_port
+from pajama.running import Running, find_running, ready_workers
+from pajama.stack import usable_port
 from pajama.valkey import find_server
 
 Verdict = Literal["ok", "warning", "failure"]
 
 _MIN_FREE_BYTES = 1 << 30
+_KEEPS = {"maxmemory-policy": "noeviction", "appendonly": "yes"}
+_KEEPING = " and ".join(f"{name} {value}" for name, value in _KEEPS.items())
 _MARKS = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "failure": "[red]✗[/red]"}
 
 
@@ -47,7 +52,7 @@ def doctor(*, as_json: bool) -> None:
     else:
         table = Table(box=None, show_header=False)
         for finding in findings:
-            table.add_row(_MARKS[finding.verdict], finding.what, finding.detail)
+            table.add_row(_MARKS[finding.verdict], finding.what, escape(finding.detail))
         out.print(table)
     if any(finding.verdict == "failure" for finding in findings):
         sys.exit(Exit.FAILED)
@@ -107,12 +112,15 @@ def _database(settings: Settings) -> Finding:
 def _queue(settings: Settings) -> Finding:
     if not settings.redis_url:
         return Finding("Queue", "ok", f"embedded: {find_server()} (not running now)")
-    with translated(), connect(settings.redis_url) as client:
-        policy: Any = client.config_get("maxmemory-policy")
-        append: Any = client.config_get("appendonly")
     url = masked_url(settings.redis_url)
-    if policy.get("maxmemory-policy") != "noeviction" or append.get("appendonly") != "yes":
-        return Finding("Queue", "warning", f"{url} should run with maxmemory-policy noeviction and appendonly yes")
+    with translated(), connect(settings.redis_url) as client:
+        client.ping()
+        try:
+            found: Any = client.config_get(*_KEEPS)
+        except ResponseError:  # as where it is rented
+            return Finding("Queue", "warning", f"{url} does not tell its settings; it should run with {_KEEPING}")
+    if found != _KEEPS:
+        return Finding("Queue", "warning", f"{url} should run with {_KEEPING}")
     return Finding("Queue", "ok", f"{url} keeps what it is given")
 
 

@@ -15,7 +15,7 @@ from core.errors import QueueUnavailable
 from core.redis import connect, reaper_key, translated
 from core.settings import Settings, variable
 from pajama.console import Exit, err, settings_of
-from pajama.stack import find_running, ready_workers, web_url
+from pajama.running import find_running, ready_workers, web_url
 
 _TIMEOUT_S = 3.0
 

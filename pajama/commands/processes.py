@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -15,10 +16,16 @@ from pajama.console import Exit, err, settings_of
 def worker() -> None:
     """Answer Turns until SIGTERM."""
     settings = _with_redis("worker")
+    from transformers.utils.logging import disable_progress_bar
+
     from workers.loading import load_generator
     from workers.runtime import run
 
-    sys.exit(run(settings, load_generator))
+    if not sys.stderr.isatty():  # a log holds events, no bars
+        disable_progress_bar()
+    status = run(settings, load_generator)
+    sys.stderr.flush()
+    os._exit(status)  # everything is closed; to take torch's modules apart would take seconds of the time to stop
 
 
 def web() -> None:

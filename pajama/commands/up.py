@@ -10,6 +10,7 @@ import time
 import webbrowser
 from typing import Any
 
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -29,7 +30,7 @@ def up() -> None:
     stack = Stack(settings)
     stack.start()
     try:
-        out.print(f"Pajama is at [bold]{stack.web_url}[/bold]; the model is being loaded …")
+        out.print(f"Pajama is at [bold]{escape(stack.web_url)}[/bold]; the model is being loaded …")
         info = stack.wait_until_ready(leave)
         if info is not None:
             out.print(_screen(stack, info, time.monotonic() - began))
@@ -57,16 +58,16 @@ def _screen(stack: Stack, info: dict[str, Any], took_s: float) -> Panel:
     database = masked_url(settings.effective_database_url)
     queue = "embedded Valkey" if stack.embedded_valkey else masked_url(settings.redis_url)
     rows = [
-        ("Web page", f"[bold]{stack.web_url}[/bold]", f"{variable('web_host')}, {variable('web_port')}"),
+        ("Web page", f"[bold]{escape(stack.web_url)}[/bold]", f"{variable('web_host')}, {variable('web_port')}"),
         ("Terminal", "pajama chat", ""),
-        ("Model", f"{info['model']} @ {info['revision']}", variable("model")),
+        ("Model", escape(f"{info['model']} @ {info['revision']}"), variable("model")),
         ("Worker", f"1 process, up to {settings.max_batch_size} answers at once", variable("max_batch_size")),
-        ("Database", database, variable("database_url")),
-        ("Queue", queue, variable("redis_url")),
+        ("Database", escape(database), variable("database_url")),
+        ("Queue", escape(queue), variable("redis_url")),
         ("Reaper", "running", ""),
         ("Discord", "[dim]off: not in this version yet[/dim]", ""),
         ("Slack", "[dim]off: not in this version yet[/dim]", ""),
-        ("Logs", str(stack.log_folder), variable("log_level")),
+        ("Logs", escape(str(stack.log_folder)), variable("log_level")),
     ]
     table.add_row("", "", "[dim]changed by[/dim]")
     for what, where, changed_by in rows:
