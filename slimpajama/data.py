@@ -7,6 +7,7 @@ Knows the files of a data folder (`pretrain/<src>-NNN.jsonl.zst` with `text`, `s
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -111,7 +112,7 @@ def find_sources(folder: Path, pattern: str) -> dict[str, list[Path]]:
     for path in sorted(folder.glob(pattern)):
         name = path.name.removesuffix(".jsonl.zst").removesuffix(".train")
         if not name.startswith("heldout"):
-            sources.setdefault(name.rstrip("0123456789").rstrip("-") or name, []).append(path)
+            sources.setdefault(re.sub(r"-\d+$", "", name), []).append(path)
     if not sources:
         raise DataError(
             f"{folder} holds no file that matches {pattern}. Give --data the folder above pretrain/ and sft/."

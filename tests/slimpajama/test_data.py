@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 import zstandard
 
+from slimpajama import data
 from slimpajama.data import (
     IGNORED,
     BadRows,
@@ -68,10 +70,20 @@ def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_are_found_by_source_and_held_out_ones_left_out(tmp_path: Path, write_rows: Write) -> None:
-    for name in ("wiki-000", "wiki-001", "stories-000", "heldout-en"):
+    for name in ("wiki-000", "wiki-001", "stories-000", "heldout-en", "chat-squad2.train"):
         write_rows(tmp_path / f"{name}.jsonl.zst", [{"text": "a"}])
     found = find_sources(tmp_path, "*.jsonl.zst")
-    assert {name: len(paths) for name, paths in found.items()} == {"stories": 1, "wiki": 2}
+    assert {name: len(paths) for name, paths in found.items()} == {"stories": 1, "wiki": 2, "chat-squad2": 1}
+
+
+def test_every_source_that_the_shipped_mixture_names_is_spelled_as_found(tmp_path: Path) -> None:
+    plan = tomllib.loads((Path(data.__file__).parent / "mixture.toml").read_text(encoding="utf-8"))
+    for part, file in (("pretrain", "{}-000.jsonl.zst"), ("sft", "{}.train.jsonl.zst")):
+        folder = tmp_path / part
+        folder.mkdir()
+        for name in plan[part]:
+            (folder / file.format(name)).touch()
+        assert set(find_sources(folder, "*.jsonl.zst")) == set(plan[part])
 
 
 def test_a_mixture_gives_each_source_its_share_of_the_bytes(tmp_path: Path, write_rows: Write) -> None:
