@@ -1,0 +1,53 @@
+"""Ratings and the delivery ledger."""
+
+from __future__ import annotations
+
+import pytest
+
+from core import deliveries, feedback
+from core.errors import NotFound
+from core.values import DeliveryState, Person, Rating
+from tests.core.conftest import Chat
+
+ME = Person(id="p")
+
+
+def test_one_rating_each_that_can_be_changed_and_taken_back(chat: Chat) -> None:
+    turn_id = chat.say("m").turn_id
+    chat.finish(chat.claimed())
+    place = chat.message("m").place
+    for rating, comment in ((Rating.UP, ""), (Rating.DOWN, "=wrong")):
+        with chat.database.write() as session:
+            feedback.rate(session, place, ME, turn_id, rating, comment, chat.now)
+    with chat.database.read() as session:
+        (row,) = feedback.export(session)
+    assert (row["rating"], row["comment"], row["question"], row["answer"]) == (
+        "down",
+        "=wrong",
+        "words of m",
+        "an answer",
+    )
+    assert tuple(row) == feedback.COLUMNS
+    with chat.database.write() as session:
+        feedback.rate(session, place, ME, turn_id, None, "", chat.now)
+        assert list(feedback.export(session)) == []
+
+
+def test_what_has_no_answer_cannot_be_rated(chat: Chat) -> None:
+    turn_id = chat.say("m").turn_id
+    with chat.database.write() as session, pytest.raises(NotFound):
+        feedback.rate(session, chat.message("m").place, ME, turn_id, Rating.UP, "", chat.now)
+
+
+def test_the_ledger_goes_from_sending_to_sent_and_not_back(chat: Chat) -> None:
+    chat.say("m")
+    generation_id = chat.claimed().generation_id
+    with chat.database.write() as session:
+        assert deliveries.sending(session, generation_id, 0, chat.now).state is DeliveryState.SENDING
+        deliveries.sent(session, generation_id, 0, "platform-id", chat.now)
+        again = deliveries.sending(session, generation_id, 0, chat.now)
+        assert (again.state, again.external_id) == (DeliveryState.SENT, "platform-id")
+        with pytest.raises(NotFound):
+            deliveries.sent(session, generation_id, 1, "never begun", chat.now)
+    with chat.database.read() as session:
+        assert [row.chunk for row in deliveries.of_generation(session, generation_id)] == [0]
