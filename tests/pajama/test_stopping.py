@@ -8,10 +8,12 @@ import sqlite3
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.pajama.commands import STOP_S, Pajama, Up, until
 
 
+@pytest.mark.timeout(300)  # three starts, each of which loads the model
 def test_ctrl_c_while_the_model_loads_then_kills_then_a_model_that_is_none(pajama: Pajama) -> None:
     """One story, since each start takes seconds."""
     _stopped_while_loading(pajama)
