@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from pajama.children import die_with_parent
+
 PATIENCE_S = 60.0
 STOP_S = 10.0
 """What Ctrl-C may take."""
@@ -43,6 +45,7 @@ class Pajama:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - a test run that is killed leaves nothing behind either
         )
 
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
