@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -241,8 +240,6 @@ class TestFaults:
                 request = visitor.build_request("GET", f"/api/turns/{turn_id}/events")
                 stream = events(visitor.send(request, stream=True))
                 next(e for e in stream if e.name == "text")
-                stopped = time.monotonic()
-            assert time.monotonic() - stopped < 2
             assert "end" not in {event.name for event in stream}
 
     def test_a_port_in_use_is_named(self, site: Site) -> None:
@@ -257,10 +254,8 @@ class TestFaults:
             with visitor.stream("GET", f"/api/turns/{turn_id}/events") as response:
                 stream = events(response)
                 next(e for e in stream if e.name == "text")
-                stopped = time.monotonic()
                 serving.terminate()
                 assert serving.wait(10) == 0
-                assert time.monotonic() - stopped < 2
                 assert "end" not in {event.name for event in stream}
 
 
