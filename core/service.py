@@ -44,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 MAX_COMMENT_CHARS = 2_000
 MAX_HISTORY_TURNS = 500
+_ANY_FENCE = 2**31 - 1
 
 
 class Service:
@@ -79,7 +80,7 @@ class Service:
         turn = await self._database.write(conversations.edit, place, event_id, self._checked(text), _now())
         if turn is None:
             return None
-        await self._tell_cancel(turn.id)
+        await self._tell_cancel(turn.id, turn.fence - 1)  # the new answer, which may have begun, goes on
         self._wake_ups.send_soon(turn.id)
         return await self.turn_status(turn.id)
 
@@ -88,7 +89,7 @@ class Service:
         turn = await self._database.write(conversations.delete, place, event_id, _now())
         if turn is None:
             return None
-        await self._tell_cancel(turn.id)
+        await self._tell_cancel(turn.id, turn.fence)
         await self._tell_end(turn)
         return await self.turn_status(turn.id)
 
@@ -96,7 +97,7 @@ class Service:
         """Stop a Turn; what was generated so far stays. Returns its state now. Raises NotFound, NotAllowed."""
         turn = await self._database.write(conversations.cancel, place, person, turn_id, _now())
         if turn.state is TurnState.RUNNING:
-            await self._tell_cancel(turn_id)
+            await self._tell_cancel(turn_id, turn.fence)
         else:
             await self._tell_end(turn)
         return turn.state
@@ -142,7 +143,7 @@ class Service:
             keys = [reply_key(self._settings.redis_prefix, turn_id) for turn_id in forgotten.turn_ids]
             with translated():
                 for turn_id in forgotten.turn_ids:
-                    await self._control.cancel(self._client, turn_id)
+                    await self._control.cancel(self._client, turn_id, _ANY_FENCE)
                 await self._client.delete(*keys)
                 await self._control.forget(self._client, forgotten.conversation_ids)
         return forgotten
@@ -200,10 +201,10 @@ class Service:
             raise EmptyMessage
         return cleaned
 
-    async def _tell_cancel(self, turn_id: int) -> None:
+    async def _tell_cancel(self, turn_id: int, fence: int) -> None:
         """At once over Redis; where that is down, the worker's next heartbeat sees the same in SQL."""
         try:
-            await self._control.cancel(self._client, turn_id)
+            await self._control.cancel(self._client, turn_id, fence)
         except (RedisError, OSError) as error:
             log.warning("A cancel waits for the heartbeat.", action="cancel_late", turn_id=turn_id, reason=str(error))
 

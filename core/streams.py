@@ -266,9 +266,9 @@ class Control:
     def __init__(self, prefix: str) -> None:
         self._channel = control_channel(prefix)
 
-    async def cancel(self, client: redis.asyncio.Redis, turn_id: int) -> None:
-        """Ask for the end of a running Turn. Raises RedisError."""
-        await client.publish(self._channel, json.dumps({"cancel": turn_id}))
+    async def cancel(self, client: redis.asyncio.Redis, turn_id: int, fence: int) -> None:
+        """Ask for the end of a Turn's answers up to `fence`; one that is begun later goes on. Raises RedisError."""
+        await client.publish(self._channel, json.dumps({"cancel": turn_id, "fence": fence}))
 
     async def forget(self, client: redis.asyncio.Redis, conversation_ids: Iterable[int]) -> None:
         """Ask for the end of everything kept in memory of these Conversations. Raises RedisError."""
@@ -277,7 +277,7 @@ class Control:
     def listen(
         self,
         client: redis.Redis,
-        on_cancel: Callable[[int], None],
+        on_cancel: Callable[[int, int], None],
         on_forget: Callable[[list[int]], None],
         stop: threading.Event,
     ) -> None:
@@ -296,10 +296,10 @@ class Control:
 
 
 def _dispatch(
-    message: dict[str, Any], on_cancel: Callable[[int], None], on_forget: Callable[[list[int]], None]
+    message: dict[str, Any], on_cancel: Callable[[int, int], None], on_forget: Callable[[list[int]], None]
 ) -> None:
     if "cancel" in message:
-        on_cancel(message["cancel"])
+        on_cancel(message["cancel"], message["fence"])
     if "forget" in message:
         on_forget(message["forget"])
 

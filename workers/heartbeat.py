@@ -81,7 +81,7 @@ class Heartbeat:
             return
         self._is_up("database")
         for turn_id in cancelled:
-            self._running.cancel(turn_id)
+            self._running.cancel(turn_id, held[turn_id])
         for turn_id, fence in before.items():
             if held.get(turn_id) != fence:
                 self._running.lose(turn_id, fence)

@@ -70,11 +70,11 @@ class RunningTurns:
         with self._changed:
             return {turn.turn_id: turn.fence for turn in self._turns.values()}
 
-    def cancel(self, turn_id: int) -> None:
-        """End a Turn's answer because a person wants it; what there is of it is kept."""
+    def cancel(self, turn_id: int, fence: int) -> None:
+        """End a Turn's answer, if its fence is at most `fence`, because a person wants it; what there is is kept."""
         with self._changed:
             turn = self._turns.get(turn_id)
-        if turn is not None:
+        if turn is not None and turn.fence <= fence:
             turn.cancelled = True
             self._generator.cancel(turn.request_id)
 

@@ -83,7 +83,7 @@ class ScriptedWorker:
         client = connect(self._settings.redis_url)
         Control(self._settings.redis_prefix).listen(client, self._on_cancel, lambda ids: None, self._stop)
 
-    def _on_cancel(self, turn_id: int) -> None:
+    def _on_cancel(self, turn_id: int, fence: int) -> None:
         with self._cancel:
             self._cancelled.add(turn_id)
 

@@ -150,7 +150,7 @@ def test_workers_are_told_to_cancel_and_forget(client: redis.Redis, redis_url: s
     control, stop = Control(redis_prefix), threading.Event()
     told: list[object] = []
 
-    def note(what: object) -> None:
+    def note(*what: object) -> None:
         told.append(what)
         if len(told) == 2:
             stop.set()
@@ -163,9 +163,9 @@ def test_workers_are_told_to_cancel_and_forget(client: redis.Redis, redis_url: s
 
     async def tell() -> None:
         async with connect_async(redis_url) as sender:
-            await control.cancel(sender, 7)
+            await control.cancel(sender, 7, 3)
             await control.forget(sender, [1, 2])
 
     asyncio.run(tell())
     thread.join()
-    assert told == [7, [1, 2]]
+    assert told == [(7, 3), ([1, 2],)]

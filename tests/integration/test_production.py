@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,19 @@ from bots.replies import watch
 from core.service import open_service
 from core.settings import Settings, variable
 from core.values import InboundMessage, Person, Place, TurnState
+
+
+@contextmanager
+def worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`pajama worker` as it is run in production, stopped by SIGTERM."""
+    command = [sys.executable, "-m", "pajama", "worker"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=os.environ | environment, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @pytest.mark.timeout(120)
@@ -28,18 +43,11 @@ async def test_a_worker_of_its_own_answers_over_the_given_redis_and_postgresql(
     more = {variable("max_new_tokens"): "16", variable("threads"): "1"}
     place = Place(platform="web", workspace="w", conversation="c")
     message = InboundMessage(place=place, person=Person(id="p"), event_id="e", text="hello")
-    with (tmp_path / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "pajama", "worker"], env={**os.environ, **environment, **more}, stderr=log, stdout=log
-        )
-    try:
+    with worker(environment | more, tmp_path / "worker.log") as process:
         async with open_service(settings) as service:
             received = await service.receive(message)
             seen = [update async for update in watch(service, received.turn_id)]
             explanation = await service.why(place, received.turn_id)
-    finally:
-        worker.terminate()
-        status = worker.wait()
     turn = seen[-1].turn
     assert turn is not None
     assert turn.state is TurnState.DONE, (tmp_path / "worker.log").read_text()
@@ -48,4 +56,4 @@ async def test_a_worker_of_its_own_answers_over_the_given_redis_and_postgresql(
     assert turn.answer.model == "slimpajama"
     assert explanation.exact
     assert explanation.messages[-1].text == "hello"
-    assert status == 0
+    assert process.returncode == 0

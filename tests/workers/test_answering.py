@@ -231,7 +231,7 @@ def test_the_heartbeat_renews_leases(desk: Desk) -> None:
     desk.heartbeat.beat()
     after = desk.turn(turn_id).lease_until
     assert before is not None and after is not None and after > before
-    desk.running.cancel(turn_id)
+    desk.running.cancel(turn_id, desk.running.held()[turn_id])
     thread.join(10)
     assert desk.turn(turn_id).state is TurnState.CANCELLED
 

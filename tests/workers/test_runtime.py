@@ -200,7 +200,7 @@ def test_cancel_keeps_what_was_said(house: House) -> None:
     house.worker()
     turn_id = house.say("forever")
     until(lambda: house.shown(turn_id))
-    house.client.publish(control_channel(PREFIX), json.dumps({"cancel": turn_id}))
+    house.client.publish(control_channel(PREFIX), json.dumps({"cancel": turn_id, "fence": 1}))
     assert house.wait_for_end(turn_id) is TurnState.CANCELLED
     answer = house.answer(turn_id)
     assert answer.text and answer.text == house.shown(turn_id)
