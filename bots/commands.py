@@ -254,7 +254,7 @@ async def _reset(service: Service, call: Call, asker: Asker) -> Outcome:
 async def _stop(service: Service, call: Call, asker: Asker) -> Outcome:
     """Stop everything that the asker waits for here. Raises NotAllowed where only others wait."""
     stopped, refused = False, None
-    for turn in await service.history(asker.place):
+    for turn in reversed(await service.history(asker.place)):  # or the next would begin as the first one stops
         if turn.state.ended:
             continue
         try:

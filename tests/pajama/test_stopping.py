@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -78,12 +79,24 @@ def test_two_chats_at_once_share_one_worker(pajama: Pajama) -> None:
     running = pajama.running()
     assert running is not None
     assert running["pid"] == first.pid
-    os.kill(first.pid, signal.SIGSTOP)  # it has not said anything yet, and its children go on
+    until(lambda: _paused_without_the_lock(pajama, first.pid))  # it has not said anything yet; its children go on
     assert pajama.json("chat", "--once", "Two")["turn"] == 1
     os.kill(first.pid, signal.SIGCONT)
     assert first.wait(timeout=30) == 0
     first.communicate()
     assert pajama.running() is None
+
+
+def _paused_without_the_lock(pajama: Pajama, pid: int) -> bool:
+    """Stop the process at a moment when it is not writing to SQLite, which would keep everyone else from it."""
+    os.kill(pid, signal.SIGSTOP)
+    with closing(sqlite3.connect(pajama.data / "pajama.db", timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            os.kill(pid, signal.SIGCONT)
+            return False
+    return True
 
 
 def _runtime(pajama: Pajama) -> Path:
