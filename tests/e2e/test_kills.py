@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,9 @@ def assert_texts_only_grow(seen: Seen) -> None:
         fences = [fence for fence, _ in updates]
         assert fences == sorted(fences)
         assert all(whole.startswith(text) for _, text in updates), event_id
+        for fence in set(fences):
+            lengths = [len(text) for seen_fence, text in updates if seen_fence == fence]
+            assert lengths == sorted(lengths), event_id
 
 
 def assert_answered_once_and_in_order(database_url: str, everything: set[str]) -> None:
@@ -203,9 +207,11 @@ def assert_answered_once_and_in_order(database_url: str, everything: set[str]) -
     assert sorted(event_id for event_id, *_ in rows) == sorted(everything)
     assert len(answers) == len(everything), "a lost attempt must reuse its Generation"
     by_turn = {answer.turn_id: answer for answer in answers if answer.selected}
-    finished: dict[str, list[object]] = {}
+    assert any(turn.attempt > 1 for _, _, turn, _ in rows), "no kill fell into work"
+    finished: dict[str, list[datetime]] = {}
     for _, text, turn, conversation in rows:
         assert turn.state is TurnState.DONE
         assert by_turn[turn.id].text == answer_to(text)
+        assert turn.finished_at is not None
         finished.setdefault(conversation, []).append(turn.finished_at)
     assert all(times == sorted(times) for times in finished.values()), "within a conversation answers come in order"
