@@ -49,6 +49,8 @@ def make_celery(redis_url: str, prefix: str, *, concurrency: int = 1) -> Celery:
             "health_check_interval": 10,
             "socket_keepalive": True,
             "socket_connect_timeout": 2,
+            # A Redis that hangs is as good as one that is gone; without a limit its sender would wait for ever.
+            "socket_timeout": 5,
             # A wake-up that cannot be sent is given up at once; by default each would block its sender for 2 s.
             "max_retries": 1,
             "interval_start": 0,
@@ -93,8 +95,13 @@ class WakeUps:
 
 
 def broker_url(redis_url: str) -> str:
-    """Kombu's spelling of a Redis URL: `unix:///path?db=N` is `redis+socket:///path?virtual_host=N` there."""
+    """Kombu's spelling of a Redis URL: `unix:///path?db=N` is `redis+socket:///path?virtual_host=N` there.
+
+    TLS certificates are verified, as the Redis client does; left to itself kombu would take any.
+    """
     parts = urlsplit(redis_url)
+    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parts.query:
+        return parts._replace(query="&".join(filter(None, (parts.query, "ssl_cert_reqs=required")))).geturl()
     if parts.scheme != "unix":
         return redis_url
     return f"redis+socket://{parts.path}?{parts.query.replace('db=', 'virtual_host=')}".rstrip("?")

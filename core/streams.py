@@ -12,13 +12,14 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 import redis.asyncio
 import structlog
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from core.errors import QueueUnavailable
@@ -203,7 +204,7 @@ class ReplyFollower:
         try:
             if len(others) > 1:
                 entries: Any = await self._client.xrange(reply_key(self._prefix, turn_id))
-                return [(position, _decode(fields)) for position, fields in entries]
+                return list(_decoded(entries))
             self._positions[turn_id] = "0-0"
             await self._wake()
         except (RedisError, OSError) as error:
@@ -242,14 +243,12 @@ class ReplyFollower:
         for key, entries in answer or ():
             if key == self._wake_key:
                 self._wake_position = entries[-1][0]
-            else:
+            elif self._positions.get(turns[key]) == wanted[key]:  # else someone came meanwhile who needs it from 0-0
                 self._hand_out(turns[key], entries)
 
     def _hand_out(self, turn_id: int, entries: list[tuple[str, dict[str, str]]]) -> None:
-        if turn_id in self._positions:
-            self._positions[turn_id] = entries[-1][0]
-        for position, fields in entries:
-            event = _decode(fields)
+        self._positions[turn_id] = entries[-1][0]
+        for position, event in _decoded(entries):
             for subscription in self._subscriptions.get(turn_id, ()):
                 subscription.queue.put_nowait((position, event))
 
@@ -304,8 +303,15 @@ def _dispatch(
         on_forget(message["forget"])
 
 
-def _decode(fields: dict[str, str]) -> ReplyEvent:
-    return ReplyEvent.model_validate_json(fields[_FIELD])
+def _decoded(entries: Iterable[tuple[str, dict[str, str]]]) -> Iterator[tuple[str, ReplyEvent]]:
+    """Position and event of each entry; one of a version that is not known here is left to SQL."""
+    for position, fields in entries:
+        try:
+            event = ReplyEvent.model_validate_json(fields[_FIELD])
+        except ValidationError as error:
+            log.warning("A reply event cannot be read.", action="reply_event_unknown", problems=error.error_count())
+        else:
+            yield position, event
 
 
 def _order(position: str) -> tuple[int, int]:
