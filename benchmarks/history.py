@@ -7,16 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import insert, text
-from sqlalchemy.orm import Session
 
 from benchmarks.figures import Figure, median, percentile
 from core import recipes
 from core.database import Database, upgrade
 from core.history import load_history
-from core.models import Base, Conversation, Generation, Message, MessageRevision, Participant, Turn, Workspace
+from core.models import Participant, Workspace
 from core.prompts import PromptRequest, Speech, assemble
 from core.settings import Settings
-from core.values import FinishReason, TurnState
 from workers.generator import Generator
 from workers.loading import load_generator
 
@@ -75,53 +73,45 @@ def _assemble_ms(database: Database, conversation_id: int, cut_seq: int, generat
 
 def _fill(database: Database, first: int, messages: int) -> int:
     """Add `messages` messages after `first` with a Turn and an answer each; returns how many conversations there are."""
+    bounds = {"first": first + 1, "last": first + messages, "now": datetime.now(UTC), "size": CONVERSATIONS_OF}
     with database.write() as session:
         if first == 0:
-            _people(session)
-        for start in range(first, first + messages, 20_000):
-            _add(session, start, min(20_000, first + messages - start))
-    with database.write() as session:
+            session.execute(
+                insert(Workspace).values(id=1, platform="web", external_id="b", settings={}, created_at=bounds["now"])
+            )
+            session.execute(insert(Participant).values(id=1, platform="web", external_id="p", created_at=bounds["now"]))
+        for table, columns in _ROWS.items():
+            names, values = ", ".join(columns), ", ".join(columns.values())
+            every = " WHERE (i - 1) % :size = 0" if table == "conversation" else ""
+            session.execute(text(f"INSERT INTO {table} ({names}) {_NUMBERS} SELECT {values} FROM n{every}"), bounds)
         session.execute(text("ANALYZE"))
     return (first + messages) // CONVERSATIONS_OF
 
 
-def _people(session: Session) -> None:
-    now = datetime.now(UTC)
-    session.execute(insert(Workspace).values(id=1, platform="web", external_id="b", settings={}, created_at=now))
-    session.execute(insert(Participant).values(id=1, platform="web", external_id="p", created_at=now))
-
-
-def _add(session: Session, start: int, count: int) -> None:
-    """Rows start … start + count of every table, in one INSERT a table."""
-    now = datetime.now(UTC)
-    ids = range(start + 1, start + count + 1)
-    rows: dict[type[Base], list[dict[str, object]]] = {
-        Conversation: [
-            {"id": i // CONVERSATIONS_OF + 1, "workspace_id": 1, "external_id": f"c{i}", "created_at": now, "shared": False,
-             "next_seq": CONVERSATIONS_OF + 1, "cut_seq": 1, "reset_seq": 1}
-            for i in range(start, start + count, CONVERSATIONS_OF)
-        ],
-        Message: [
-            {"id": i, "conversation_id": (i - 1) // CONVERSATIONS_OF + 1, "participant_id": 1,
-             "seq": (i - 1) % CONVERSATIONS_OF + 1, "external_id": f"e{i}", "revision": 1, "created_at": now}
-            for i in ids
-        ],
-        MessageRevision: [{"message_id": i, "number": 1, "text": f"{QUESTION}{i}", "created_at": now} for i in ids],
-        Turn: [
-            {"id": i, "source_key": f"k{i}", "workspace_id": 1, "conversation_id": (i - 1) // CONVERSATIONS_OF + 1,
-             "participant_id": 1, "message_id": i, "seq": (i - 1) % CONVERSATIONS_OF + 1, "recipe": "chat",
-             "arguments": {}, "language": "en", "target": {}, "state": TurnState.DONE, "fence": 1, "attempt": 1,
-             "cancel_requested": False, "queued_at": now, "finished_at": now, "delivered_at": now}
-            for i in ids
-        ],
-        Generation: [
-            {"id": i, "turn_id": i, "number": 1, "selected": True, "text": f"{ANSWER}{i}", "prompt_tokens": 0,
-             "cached_tokens": 0, "completion_tokens": 0, "finish_reason": FinishReason.STOP, "created_at": now}
-            for i in ids
-        ],
-    }  # fmt: skip
-    for table, values in rows.items():
-        session.execute(insert(table), values)
+_NUMBERS = "WITH RECURSIVE n(i) AS (SELECT CAST(:first AS INTEGER) UNION ALL SELECT i + 1 FROM n WHERE i < :last)"
+_CONVERSATION, _SEQ, _NOW = "(i - 1) / :size + 1", "(i - 1) % :size + 1", ":now"
+_ROWS: dict[str, dict[str, str]] = {
+    "conversation": {
+        "id": _CONVERSATION, "workspace_id": "1", "external_id": "'c' || i", "shared": "FALSE", "next_seq": ":size + 1",
+        "cut_seq": "1", "reset_seq": "1", "created_at": _NOW,
+    },
+    "message": {
+        "id": "i", "conversation_id": _CONVERSATION, "participant_id": "1", "seq": _SEQ, "external_id": "'e' || i",
+        "revision": "1", "created_at": _NOW,
+    },
+    "message_revision": {"message_id": "i", "number": "1", "text": f"'{QUESTION}' || i", "created_at": _NOW},
+    "turn": {
+        "id": "i", "source_key": "'k' || i", "workspace_id": "1", "conversation_id": _CONVERSATION, "participant_id": "1",
+        "message_id": "i", "seq": _SEQ, "recipe": "'chat'", "arguments": "'{}'", "language": "'en'", "target": "'{}'",
+        "state": "'done'", "fence": "1", "attempt": "1", "cancel_requested": "FALSE", "queued_at": _NOW,
+        "finished_at": _NOW, "delivered_at": _NOW,
+    },
+    "generation": {
+        "id": "i", "turn_id": "i", "number": "1", "selected": "TRUE", "text": f"'{ANSWER}' || i", "prompt_tokens": "0",
+        "cached_tokens": "0", "completion_tokens": "0", "finish_reason": "'stop'", "created_at": _NOW,
+    },
+}  # fmt: skip
+"""SQL of each column for message number i, the same on both databases."""
 
 
 def folder_url(folder: Path) -> str:

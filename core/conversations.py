@@ -288,9 +288,12 @@ def _close_unfinished(session: Session, turn: Turn, now: datetime) -> None:
 
 
 def _message(session: Session, place: Place, event_id: str) -> Message | None:
+    """The message, locked: whoever changes one locks it before its Turn, so that edits, deletes and forgetting wait."""
     conversation = find_conversation(session, place)
     if conversation is None:
         return None
     return session.scalar(
-        select(Message).where(Message.conversation_id == conversation.id, Message.external_id == event_id)
+        select(Message)
+        .where(Message.conversation_id == conversation.id, Message.external_id == event_id)
+        .with_for_update()
     )

@@ -23,7 +23,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from core.errors import DatabaseUnavailable
@@ -104,7 +105,10 @@ def upgrade(url: str) -> None:
     """Migrate the database at `url` to the newest schema, creating the SQLite file where there is none."""
     database = make_url(url).database
     if make_url(url).get_backend_name() == "sqlite" and database:
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnavailable(f"The database's folder cannot be made: {error}") from error
     with _migrating(url) as connection:
         config = _alembic()
         config.attributes["connection"] = connection
@@ -178,12 +182,14 @@ def _prepare(engine: Engine) -> None:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Lost connections, locked or full databases become DatabaseUnavailable; broken SQL stays what it is."""
+    """Lost connections, locked, full or broken databases become DatabaseUnavailable; broken SQL stays what it is."""
     try:
         yield
-    except (OperationalError, sqlite3.OperationalError) as error:
+    except (OperationalError, PoolTimeout, sqlite3.OperationalError) as error:
         raise DatabaseUnavailable(f"The database cannot be used: {_cause(error)}") from error
     except DBAPIError as error:
+        if type(error) is DatabaseError:  # the bare class: a file that is no database, or a damaged one
+            raise DatabaseUnavailable(f"The database cannot be used: {_cause(error)}") from error
         if not error.connection_invalidated:
             raise
         raise DatabaseUnavailable(f"The database connection was lost: {_cause(error)}") from error

@@ -31,7 +31,7 @@ def rate(
     now: datetime,
 ) -> None:
     """Rate the Turn's selected Generation; None takes the rating back. Raises NotFound."""
-    turn = find_turn(session, place, turn_id)
+    turn = find_turn(session, place, turn_id, lock=True)  # two clicks at once are one rating
     participant = find_participant(session, place, person)
     generation = session.scalar(select(Generation).where(Generation.turn_id == turn.id, Generation.selected))
     if generation is None or participant is None:

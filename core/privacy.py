@@ -25,28 +25,31 @@ from core.models import (
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was purged, and where copies outside of SQL may still be."""
+    """What was purged, where copies outside of SQL may still be, and the Turns that ended by it."""
 
     messages: int
     answers: int
     comments: int
     turn_ids: tuple[int, ...]
+    withdrawn: tuple[Turn, ...]
     conversation_ids: tuple[int, ...]
 
 
 def forget(session: Session, participant_id: int, now: datetime) -> Forgotten:
     """Purge the Participant's messages, the answers to them, their comments and name, and withdraw what is open."""
     messages = select(Message.id).where(Message.participant_id == participant_id)
+    # Messages before Turns, as every other change locks them: an edit on its way is waited for, then purged too.
+    deleted = session.execute(
+        update(Message).where(Message.participant_id == participant_id).values(deleted_at=now).returning(Message.id),
+        execution_options={"synchronize_session": False},
+    ).all()
     turns = session.scalars(select(Turn).where(Turn.participant_id == participant_id).with_for_update()).all()
+    withdrawn = [turn for turn in turns if not turn.state.ended]
     for turn in turns:
         withdraw(session, turn, now)
     session.flush()
     revisions = update(MessageRevision).where(MessageRevision.message_id.in_(messages)).values(text="")
     session.execute(revisions, execution_options={"synchronize_session": False})
-    deleted = session.execute(
-        update(Message).where(Message.participant_id == participant_id).values(deleted_at=now).returning(Message.id),
-        execution_options={"synchronize_session": False},
-    ).all()
     answers = _purge_answers(session, participant_id)
     comments = session.execute(
         update(Feedback).where(Feedback.participant_id == participant_id).values(comment="").returning(Feedback.id),
@@ -58,6 +61,7 @@ def forget(session: Session, participant_id: int, now: datetime) -> Forgotten:
         answers=answers,
         comments=len(comments),
         turn_ids=tuple(turn.id for turn in turns),
+        withdrawn=tuple(withdrawn),
         conversation_ids=tuple({turn.conversation_id for turn in turns}),
     )
 

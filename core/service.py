@@ -66,6 +66,8 @@ class Service:
         if message.recipe not in recipes.NAMES:
             raise UnknownRecipe(message.recipe, recipes.NAMES)
         text = self._checked(message.text)
+        arguments = {name: self._cleaned(value) for name, value in message.arguments.items()}
+        message = message.model_copy(update={"arguments": arguments})
         try:
             received = await self._database.write(conversations.receive, message, text, self._limits, _now())
         except IntegrityError:  # the same event is being stored by another task: now it is there
@@ -146,6 +148,8 @@ class Service:
                     await self._control.cancel(self._client, turn_id, _ANY_FENCE)
                 await self._client.delete(*keys)
                 await self._control.forget(self._client, forgotten.conversation_ids)
+            for turn in forgotten.withdrawn:
+                await self._tell_end(turn)
         return forgotten
 
     # Reply following and delivery, inside a bot process: by Turn, whatever its place.
@@ -193,13 +197,16 @@ class Service:
             await self._client.ping()
 
     def _checked(self, text: str) -> str:
-        limit = self._settings.max_message_chars
-        if len(text) > limit:
-            raise MessageTooLong(len(text), limit)
-        cleaned = clean_text(text)
+        cleaned = self._cleaned(text)
         if not cleaned:
             raise EmptyMessage
         return cleaned
+
+    def _cleaned(self, text: str) -> str:
+        limit = self._settings.max_message_chars
+        if len(text) > limit:
+            raise MessageTooLong(len(text), limit)
+        return clean_text(text)
 
     async def _tell_cancel(self, turn_id: int, fence: int) -> None:
         """At once over Redis; where that is down, the worker's next heartbeat sees the same in SQL."""

@@ -11,8 +11,9 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -27,6 +28,8 @@ from core.values import SamplingParams
 
 PREFIX = "PAJAMA_"
 TOML_FILE = Path("pajama.toml")
+
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 # Read by the Makefile and by the tests, not by the program.
 _OUTSIDE = ("PAJAMA_TEST_", "PAJAMA_TORCH_INDEX")
@@ -84,14 +87,16 @@ class Settings(BaseSettings):
     max_queued_turns_per_person: Annotated[int, Field(ge=1)] = Field(
         20, description="Queued Turns of one person before they are told `busy`."
     )
-    deadline_s: Annotated[float, Field(gt=0)] = Field(120.0, description="Longest time that one answer may take.")
-    lease_s: Annotated[float, Field(ge=1)] = Field(15.0, description="A silent worker loses its Turns after this time.")
-    heartbeat_s: Annotated[float, Field(gt=0)] = Field(3.0, description="How often a worker renews its leases.")
+    deadline_s: Annotated[Seconds, Field(gt=0)] = Field(120.0, description="Longest time that one answer may take.")
+    lease_s: Annotated[Seconds, Field(ge=1)] = Field(
+        15.0, description="A silent worker loses its Turns after this time."
+    )
+    heartbeat_s: Annotated[Seconds, Field(gt=0)] = Field(3.0, description="How often a worker renews its leases.")
     max_attempts: Annotated[int, Field(ge=1)] = Field(3, description="Tries before a Turn is given up with an apology.")
-    drain_s: Annotated[float, Field(ge=0)] = Field(
+    drain_s: Annotated[Seconds, Field(ge=0)] = Field(
         5.0, description="Time for running answers when a worker is stopped."
     )
-    reap_every_s: Annotated[float, Field(gt=0)] = Field(2.0, description="How often lost Turns are looked for.")
+    reap_every_s: Annotated[Seconds, Field(gt=0)] = Field(2.0, description="How often lost Turns are looked for.")
     stream_ttl_s: Annotated[int, Field(ge=10)] = Field(3600, description="How long a reply stream stays in Redis.")
 
     web_host: str = Field("127.0.0.1", description="Address that the web page listens on.")
@@ -112,14 +117,23 @@ class Settings(BaseSettings):
     def _known_database(cls, url: str) -> str:
         if url and not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("should start with sqlite:/// or postgresql+psycopg://")
-        return url
+        if url in ("sqlite:///", "sqlite:///:memory:"):
+            raise ValueError("should name a file, as sqlite:///pajama.db does: every process has its own memory")
+        return _with_a_port(url)
 
     @field_validator("redis_url")
     @classmethod
     def _known_redis(cls, url: str) -> str:
         if url and not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("should start with redis://, rediss:// or unix://")
-        return url
+        return _with_a_port(url)
+
+    @field_validator("heartbeat_s")
+    @classmethod
+    def _beats_in_a_lease(cls, heartbeat_s: float, info: ValidationInfo) -> float:
+        if heartbeat_s > info.data.get("lease_s", heartbeat_s * 2) / 2:
+            raise ValueError("should be at most half of PAJAMA_LEASE_S, or a late beat loses a Turn")
+        return heartbeat_s
 
     @classmethod
     def settings_customise_sources(
@@ -158,6 +172,8 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(_explain(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{TOML_FILE} is no valid TOML: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{TOML_FILE} and .env should be UTF-8 text: {error}.") from error
 
 
 def variable(name: str) -> str:
@@ -179,13 +195,22 @@ def origins() -> dict[str, str]:
 
 
 def unknown_variables() -> dict[str, str | None]:
-    """`PAJAMA_…` environment variables that are no setting, each with the name that was probably meant."""
+    """`PAJAMA_…` variables, also of `.env`, that are no setting, each with the name that was probably meant."""
     known = [variable(name) for name in Settings.model_fields]
     return {
         name: next(iter(difflib.get_close_matches(name, known, n=1)), None)
-        for name in sorted(os.environ)
+        for name in sorted({*os.environ, *(name.upper() for name in DotEnvSettingsSource(Settings).env_vars)})
         if name.startswith(PREFIX) and not name.startswith(_OUTSIDE) and name not in known
     }
+
+
+def _with_a_port(url: str) -> str:
+    """`url`, if its port can be read; says nothing of what stands there, which may be part of a password."""
+    try:
+        urlsplit(url).port  # noqa: B018 - reading it checks it
+    except ValueError as error:
+        raise ValueError("should have a number for a port, and / : @ of a password as %2F %3A %40") from error
+    return url
 
 
 def _explain(error: ValidationError) -> str:

@@ -9,7 +9,7 @@ import unicodedata
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 Platform = Literal["discord", "slack", "web", "terminal"]
 
@@ -81,6 +81,20 @@ class SamplingParams(Value):
     stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=16)] = ()
 
 
+def clean_text(text: str) -> str:
+    """`text` as it can be stored and tokenised: no lone surrogates, no control characters but newline and tab.
+
+    Lone surrogates become U+FFFD; CR LF becomes LF; right-to-left text and its marks stay as they are.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return "".join(c for c in text if c in _KEPT_CONTROLS or unicodedata.category(c) != "Cc").strip()
+
+
+def _clean(value: object) -> object:
+    return clean_text(value) if isinstance(value, str) else value
+
+
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
 
@@ -96,7 +110,7 @@ class Person(Value):
     """Who says it, by the platform's own id. The display name is kept for prompts with several speakers."""
 
     id: Identifier
-    display_name: Annotated[str, Field(max_length=80)] | None = None
+    display_name: Annotated[str | None, BeforeValidator(_clean), Field(max_length=80)] = None
 
 
 class InboundMessage(Value):
@@ -152,13 +166,3 @@ class ReplyEvent(Value):
     def terminal(self) -> bool:
         """Whether this fence says nothing more."""
         return self.kind in (ReplyEventKind.DONE, ReplyEventKind.FAILED, ReplyEventKind.CANCELLED)
-
-
-def clean_text(text: str) -> str:
-    """`text` as it can be stored and tokenised: no lone surrogates, no control characters but newline and tab.
-
-    Lone surrogates become U+FFFD; CR LF becomes LF; right-to-left text and its marks stay as they are.
-    """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return "".join(c for c in text if c in _KEPT_CONTROLS or unicodedata.category(c) != "Cc").strip()

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -65,7 +66,8 @@ def test_the_first_text_is_sent_alone_and_later_text_is_joined(client: redis.Red
         publisher.publish(delta(letter, offset))
     publisher.publish(done())
     publisher.close()
-    entries = [ReplyEvent.model_validate_json(f["event"]) for _, f in client.xrange(reply_key(redis_prefix, 1))]
+    stored: Any = client.xrange(reply_key(redis_prefix, 1))
+    entries = [ReplyEvent.model_validate_json(fields["event"]) for _, fields in stored]
     assert said(entries) == "abcdefgh"
     assert len(entries) <= 4, "eight letters, at most three texts and the end"
     assert entries[-1].kind is ReplyEventKind.DONE
@@ -86,6 +88,40 @@ async def test_early_and_late_followers_get_the_same(publisher: ReplyPublisher, 
     assert said(await early) == said(await late) == "one two"
     assert said([event async for event in stream]) == "two"
     assert said(await follow()) == "one two", "and after the end it is replayed"
+
+
+async def test_who_comes_back_in_mid_answer_gets_it_from_the_start(
+    client: redis.Redis, follower: ReplyFollower, redis_prefix: str
+) -> None:
+    """Also where more is said just as they come, while the reader still waits for what follows their last visit."""
+
+    def say(event: ReplyEvent) -> None:
+        client.xadd(reply_key(redis_prefix, 1), {"event": event.model_dump_json(exclude_defaults=True)})
+
+    say(delta("one ", 0))
+    first_visit = follower.follow(1)
+    assert (await anext(first_visit)).text == "one "
+    say(delta("two ", 4))
+    assert (await anext(first_visit)).text == "two "
+    await first_visit.aclose()
+
+    async def follow() -> list[ReplyEvent]:
+        return [event async for event in follower.follow(1)]
+
+    second_visit = asyncio.create_task(follow())
+    say(delta("three", 8))  # before the loop runs: the reader hears of it before it hears of the second visit
+    say(done())
+    assert said(await second_visit) == "one two three"
+
+
+async def test_an_event_of_an_unknown_version_is_passed_over(
+    client: redis.Redis, publisher: ReplyPublisher, follower: ReplyFollower, redis_prefix: str
+) -> None:
+    client.xadd(reply_key(redis_prefix, 1), {"event": '{"version": 99}'})
+    publisher.publish(delta("known", 0))
+    publisher.publish(done())
+    assert said([event async for event in follower.follow(1)]) == "known"
+    assert said([event async for event in follower.follow(1)]) == "known", "and the reader still lives"
 
 
 async def test_events_of_an_earlier_fence_are_not_told(publisher: ReplyPublisher, follower: ReplyFollower) -> None:
