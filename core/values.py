@@ -110,7 +110,7 @@ class Person(Value):
     """Who says it, by the platform's own id. The display name is kept for prompts with several speakers."""
 
     id: Identifier
-    display_name: Annotated[str | None, BeforeValidator(_clean), Field(max_length=80)] = None
+    display_name: Annotated[Annotated[str, Field(max_length=80)] | None, BeforeValidator(_clean)] = None
 
 
 class InboundMessage(Value):

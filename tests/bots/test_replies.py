@@ -48,16 +48,23 @@ async def until_told(updates: AsyncIterator[ReplyUpdate], words: str) -> ReplyUp
 
 
 class TestFollowing:
-    async def test_an_answer_grows_and_ends_with_what_is_stored(self, service: Service, worker: ScriptedWorker) -> None:
-        worker.script["count"] = [f"{number} " for number in range(200)]
+    async def test_an_answer_grows_and_ends_with_what_is_stored(
+        self, service: Service, worker: ScriptedWorker, gate: Gate
+    ) -> None:
+        words = [f"{number} " for number in range(200)]
+        worker.script["count"] = [*words[:100], gate, *words[100:]]
         turn = await ask(service, "count")
-        *growing, end = await followed(service, turn.turn_id)
+        updates = []
+        async for update in watch(service, turn.turn_id):
+            updates.append(update)
+            gate.set()
+        *growing, end = updates
         assert growing
         texts = [update.text for update in growing]
         assert all(later.startswith(earlier) and later != earlier for earlier, later in itertools.pairwise(texts))
         stored = await service.turn_status(turn.turn_id)
         assert stored.answer is not None and end.turn == stored
-        assert end.text == stored.answer.text == "".join(worker.script["count"])  # type: ignore[arg-type]
+        assert end.text == stored.answer.text == "".join(words)
         assert [update.final for update in growing] == [False] * len(growing)
 
     async def test_an_ended_turn_is_told_at_once(self, service: Service, worker: ScriptedWorker) -> None:

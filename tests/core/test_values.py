@@ -64,5 +64,13 @@ def test_values_survive_the_wire_and_ignore_what_a_newer_version_added() -> None
     assert ReplyEvent.model_validate_json(event.model_dump_json(exclude_defaults=True)) == event
     assert ReplyEvent.model_validate({**event.model_dump(), "mood": "sleepy"}) == event
     place = Place(platform="web", workspace="w", conversation="c")
-    message = InboundMessage(place=place, person=Person(id="p"), event_id="e", text="x", target={"channel": 1})
-    assert InboundMessage.model_validate_json(message.model_dump_json()) == message
+    for name in (None, "Ann"):
+        person = Person(id="p", display_name=name)
+        message = InboundMessage(place=place, person=person, event_id="e", text="x", target={"channel": 1})
+        assert InboundMessage.model_validate_json(message.model_dump_json()) == message
+
+
+def test_a_display_name_is_short_and_clean() -> None:
+    assert Person(id="p", display_name=" Ann\x07 ").display_name == "Ann"
+    with pytest.raises(ValidationError):
+        Person(id="p", display_name="x" * 81)

@@ -47,16 +47,36 @@ class Workers:
             command = [sys.executable, "-m", "tests.e2e.answering_worker"]
             self.processes.append(subprocess.Popen(command, env=self.environment, stdout=out, stderr=out))
 
-    def kill_oldest(self) -> None:
-        oldest = self.processes.pop(0)
-        oldest.send_signal(signal.SIGKILL)
-        oldest.wait()
-        self.start()
+    def kill_one_at_work(self, database: Database) -> None:
+        """Kill a process that holds a Turn, so that the kill falls into work; none where everything is answered."""
+        while has_open_turns(database):
+            for process in self.processes:
+                process.send_signal(signal.SIGSTOP)  # what it holds now, it holds until it is killed
+                if str(process.pid) in pids_at_work(database):
+                    process.kill()
+                    process.wait()
+                    self.processes.remove(process)
+                    self.start()
+                    return
+                process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         for process in self.processes:
             process.kill()
             process.wait()
+
+
+def has_open_turns(database: Database) -> bool:
+    with database.read() as session:
+        open_turns = Turn.state.in_((TurnState.QUEUED, TurnState.RUNNING))
+        return session.scalar(select(Turn.id).where(open_turns).limit(1)) is not None
+
+
+def pids_at_work(database: Database) -> set[str]:
+    """The processes that hold a Turn, by the name that each claims with: host, process, a random word."""
+    with database.read() as session:
+        owners = session.scalars(select(Turn.owner).where(Turn.state == TurnState.RUNNING)).all()
+    return {owner.rsplit("-", 2)[1] for owner in owners if owner}
 
 
 @dataclass
@@ -141,9 +161,11 @@ async def converse(service: Service, conversation: int, seen: Seen, progress: as
         progress.release()
 
 
-async def kill_now_and_then(workers: Workers, valkey: EmbeddedValkey, progress: asyncio.Semaphore) -> None:
-    """A kill each time that some more answers have arrived, so that every kill falls into work."""
-    kills = [workers.kill_oldest] * WORKER_KILLS
+async def kill_now_and_then(
+    database: Database, workers: Workers, valkey: EmbeddedValkey, progress: asyncio.Semaphore
+) -> None:
+    """A kill each time that some more answers have arrived."""
+    kills = [lambda: workers.kill_one_at_work(database)] * WORKER_KILLS
     for position in range(VALKEY_KILLS):
         kills.insert(1 + 2 * position, lambda: kill_and_restart(valkey))
     each = CONVERSATIONS * MESSAGES_EACH // (len(kills) + 2)
@@ -169,10 +191,11 @@ async def served(settings: Settings) -> AsyncIterator[Service]:
 async def test_every_message_is_answered_once_and_in_order_whatever_is_killed(
     settings: Settings, workers: Workers, valkey: EmbeddedValkey
 ) -> None:
-    seen, progress = Seen(), asyncio.Semaphore(0)
+    seen, progress, database = Seen(), asyncio.Semaphore(0), Database(settings.database_url)
     async with served(settings) as service:
         people = [converse(service, number, seen, progress) for number in range(CONVERSATIONS)]
-        await asyncio.gather(kill_now_and_then(workers, valkey, progress), *people)
+        await asyncio.gather(kill_now_and_then(database, workers, valkey, progress), *people)
+    database.close()
 
     everything = {message(c, m).event_id for c in range(CONVERSATIONS) for m in range(MESSAGES_EACH)}
     assert {event_id: answer_to(event_id) for event_id in everything} == seen.texts
