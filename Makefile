@@ -36,7 +36,7 @@ fmt: $(VENV)/.dev ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Measure; the figures go to benchmarks/RESULTS.md
+bench: $(VENV)/.dev ## Measure and print; ARGS=--record writes the figures to benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
 constraints: ## Pin the newest releases that pyproject.toml allows, in constraints.txt
