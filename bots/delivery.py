@@ -7,7 +7,6 @@ same nonce, which the platform (or the sink, by looking it up) recognises. Knows
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,29 +19,43 @@ from bots.texts import failure_sentence, text
 from core.errors import DeliveryFailed, ServiceUnavailable
 from core.history import TurnView
 from core.service import Service
-from core.values import FinishReason, Place, TurnState
+from core.values import FinishReason, TurnState
 
 log = structlog.get_logger(__name__)
+
+_FIRST_RETRY_S = 0.5
+_LONGEST_RETRY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One message's worth of an answer. `nonce` is the same for every try to send it; `final`: it will not change."""
+    """One message's worth of an answer. `nonce` is the same for every try to send it; `final`: it will not change.
 
+    `last`: nothing of the answer follows it as yet, so that buttons belong below it. `whole` is the whole answer where
+    that is too long for messages: it goes with this chunk as a file.
+    """
+
+    turn_id: int
     index: int
     text: str
     nonce: str
     final: bool
+    last: bool = True
+    whole: str | None = None
 
 
 class ReplySink(Protocol):
     """Where a platform puts an answer.
 
-    Its methods retry what is worth it, and raise DeliveryFailed where the platform will never take it.
+    Its methods retry what is worth it, and raise DeliveryFailed where the platform will never take it. An answer of
+    more than `max_chunks` messages is cut there, and its last message carries all of it as a file.
     """
 
     max_chars: int | None
-    min_edit_interval_s: float
+    max_chunks: int | None
+
+    def edit_interval_s(self) -> float:
+        """How soon after an edit the next one may come; asked after each."""
 
     async def send(self, chunk: Chunk) -> str:
         """Make a new message and return the platform's id of it; the same nonce again is the same message."""
@@ -70,51 +83,46 @@ def notice_nonce(turn: TurnView) -> str:
 async def deliver(service: Service, turn: TurnView, sink: ReplySink) -> TurnView:
     """Bring the Turn's answer, or the apology for it, to the platform and note it. Returns the ended Turn.
 
-    Raises DeliveryFailed, DatabaseUnavailable; what was not noted is delivered by `resume_undelivered`.
+    A Turn that is asked for again before its end is noted is followed to its next end. Raises DeliveryFailed,
+    DatabaseUnavailable; what was not noted is delivered by `Courier.resume`.
     """
-    ledger = _Ledger(service, sink)
-    async with aclosing(watch(service, turn.turn_id, known=turn, interval_s=sink.min_edit_interval_s)) as updates:
-        async for update in updates:
-            if update.turn is None:
-                await ledger.show(update.generation_id, update.text)
-            else:
-                turn = update.turn
-    await _end(service, turn, sink, ledger)
-    return turn
+    ledger = _Ledger(service, sink, turn.turn_id)
+    while True:
+        async with aclosing(watch(service, turn.turn_id, known=turn, pace=sink.edit_interval_s)) as updates:
+            async for update in updates:
+                if update.turn is None:
+                    await ledger.show(update.generation_id, update.text)
+                else:
+                    turn = update.turn
+        if await _end(service, turn, sink, ledger):
+            return turn
+        turn = await service.turn_status(turn.turn_id)
 
 
-async def resume_undelivered(service: Service, platform: str, sink_for: Callable[[TurnView], ReplySink]) -> int:
-    """Deliver what a bot of `platform` that ended has left: answers that are finished, and those on their way.
-
-    Conversations side by side, the Turns of each in order; returns how many Turns when the last of them has ended.
-    What the platform will never take is logged and given up.
-    """
-    open_turns = await service.open_turns(platform)
-    waiting = {turn.turn_id: turn for turn in (*open_turns, *await service.undelivered(platform))}
-    conversations: dict[Place, list[TurnView]] = {}
-    for _, turn in sorted(waiting.items()):
-        conversations.setdefault(turn.place, []).append(turn)
-    async with asyncio.TaskGroup() as group:
-        for turns in conversations.values():
-            group.create_task(_deliver_all(service, turns, sink_for))
-    return len(waiting)
-
-
-async def _deliver_all(service: Service, turns: list[TurnView], sink_for: Callable[[TurnView], ReplySink]) -> None:
-    for turn in turns:
+async def deliver_surely(service: Service, turn: TurnView, sink: ReplySink) -> None:
+    """`deliver`, tried again while a service is away; what the platform will never take is logged and given up."""
+    retry_s = _FIRST_RETRY_S
+    while True:
         try:
-            await deliver(service, turn, sink_for(turn))
+            await deliver(service, turn, sink)
         except DeliveryFailed as error:
             log.warning(
                 "A turn cannot be delivered.", action="delivery_failed", turn_id=turn.turn_id, reason=str(error)
             )
-            await service.mark_delivered(turn.turn_id, turn.fence)
+            await service.mark_delivered(turn.turn_id, (await service.turn_status(turn.turn_id)).fence)
         except ServiceUnavailable as error:
             log.warning("A delivery waits.", action="delivery_postponed", turn_id=turn.turn_id, reason=str(error))
+            await asyncio.sleep(retry_s)
+            retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
+            continue
+        return
 
 
-async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledger) -> None:
-    """Show what SQL holds as the end, with an apology where it is due, and note that the person has it."""
+async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledger) -> bool:
+    """Show what SQL holds as the end, with an apology where it is due, and note that the person has it.
+
+    False where the Turn was asked for again meanwhile.
+    """
     answer = turn.answer
     if answer is not None and (turn.state is TurnState.DONE or answer.finish_reason in _BROKEN_OFF):
         await ledger.show(answer.generation_id, answer.text, final=True)
@@ -124,8 +132,10 @@ async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledge
         await sink.notice(failure_sentence(turn.failure, turn.language), notice_nonce(turn))
     elif turn.state is TurnState.CANCELLED:
         await sink.notice(text("stopped", turn.language), notice_nonce(turn))
-    await service.mark_delivered(turn.turn_id, turn.fence)
-    log.info("A turn was delivered.", action="turn_delivered", turn_id=turn.turn_id, state=turn.state)
+    noted = await service.mark_delivered(turn.turn_id, turn.fence)
+    if noted:
+        log.info("A turn was delivered.", action="turn_delivered", turn_id=turn.turn_id, state=turn.state)
+    return noted
 
 
 _BROKEN_OFF = (FinishReason.CANCELLED, FinishReason.ERROR)
@@ -142,8 +152,8 @@ class _Standing:
 class _Ledger:
     """What of one answer stands on the platform, and in SQL that it does."""
 
-    def __init__(self, service: Service, sink: ReplySink) -> None:
-        self._service, self._sink = service, sink
+    def __init__(self, service: Service, sink: ReplySink, turn_id: int) -> None:
+        self._service, self._sink, self._turn_id = service, sink, turn_id
         self._generation_id: int | None = None
         self._standing: list[_Standing] = []
         self._begun: set[int] = set()  # chunks that a process may have sent before it crashed
@@ -155,18 +165,34 @@ class _Ledger:
         if generation_id != self._generation_id:
             await self.retract()
             await self._open(generation_id)
-        pieces = split(words, self._sink.max_chars)
-        if len(pieces) < len(self._standing) and not final:
+        chunks = self._chunks(generation_id, words, final=final)
+        if len(chunks) < len(self._standing) and not final:
             return  # an answer that is read or made anew has not come as far yet
-        for index, piece in enumerate(pieces):
-            chunk = Chunk(index, piece, nonce(generation_id, index), final=final or index < len(pieces) - 1)
-            await (self._edit(chunk) if index < len(self._standing) else self._send(generation_id, chunk))
+        for chunk in chunks:
+            await (self._edit(chunk) if chunk.index < len(self._standing) else self._send(generation_id, chunk))
         if final:
-            await self._remove_from(len(pieces))
+            await self._remove_from(len(chunks))
 
     async def retract(self) -> None:
         """Take away what stands there: it is no answer any more."""
         await self._remove_from(0)
+
+    def _chunks(self, generation_id: int, words: str, *, final: bool) -> list[Chunk]:
+        pieces = split(words, self._sink.max_chars)
+        shown = pieces[: self._sink.max_chunks]
+        last = len(shown) - 1
+        return [
+            Chunk(
+                turn_id=self._turn_id,
+                index=index,
+                text=piece,
+                nonce=nonce(generation_id, index),
+                final=final or index < last,
+                last=index == last,
+                whole=words if final and index == last and len(pieces) > len(shown) else None,
+            )
+            for index, piece in enumerate(shown)
+        ]
 
     async def _open(self, generation_id: int) -> None:
         rows = await self._service.deliveries(generation_id)

@@ -6,7 +6,7 @@ Yields the text so far, never a character twice, and at last what SQL holds. Kno
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -46,10 +46,19 @@ class ReplyUpdate:
         return self.turn is not None
 
 
+Pace = Callable[[], float]
+"""Seconds from one update to the next; asked after each, so that it may change with the load."""
+
+
+def unpaced() -> float:
+    """Every update at once."""
+    return 0.0
+
+
 async def watch(
-    service: Service, turn_id: int, *, known: TurnView | None = None, interval_s: float = 0.0
+    service: Service, turn_id: int, *, known: TurnView | None = None, pace: Pace = unpaced
 ) -> AsyncGenerator[ReplyUpdate]:
-    """The Turn's answer as it grows, at most one update every `interval_s`, and its end. Raises NotFound.
+    """The Turn's answer as it grows, updates joined to `pace`, and its end. Raises NotFound.
 
     `known` is the Turn as the caller has just read it, which saves reading it again.
     Raises DatabaseUnavailable where SQL is down when it is needed.
@@ -59,7 +68,7 @@ async def watch(
     while not turn.state.ended:
         after = turn.fence if turn.state is TurnState.QUEUED else turn.fence - 1
         try:
-            async with aclosing(_paced(progress, _events(service, turn_id, after), interval_s)) as updates:
+            async with aclosing(_paced(progress, _events(service, turn_id, after), pace)) as updates:
                 async for update in updates:
                     poll_s = POLL_S
                     yield update
@@ -122,10 +131,8 @@ async def _events(service: Service, turn_id: int, after_fence: int) -> AsyncGene
             await _abandon(pending, _CANCEL_AGAIN_S)
 
 
-async def _paced(
-    progress: _Progress, events: AsyncGenerator[ReplyEvent], interval_s: float
-) -> AsyncGenerator[ReplyUpdate]:
-    """Updates from events; within `interval_s` of the last one they are joined into the next."""
+async def _paced(progress: _Progress, events: AsyncGenerator[ReplyEvent], pace: Pace) -> AsyncGenerator[ReplyUpdate]:
+    """Updates from events; those that come sooner than `pace` after the last one are joined into the next."""
     loop = asyncio.get_running_loop()
     due, waiting = 0.0, False
     pending: asyncio.Future[ReplyEvent] | None = None
@@ -139,7 +146,7 @@ async def _paced(
                     waiting = progress.take(event) or waiting
                 if waiting and loop.time() >= due:
                     yield progress.update()
-                    due, waiting = loop.time() + interval_s, False
+                    due, waiting = loop.time() + pace(), False
         except StopAsyncIteration:
             return
         finally:

@@ -22,10 +22,14 @@ class TerminalSink:
     """A ReplySink that writes on: what was printed stays, what is new follows it."""
 
     max_chars: int | None = None
-    min_edit_interval_s = 0.0
+    max_chunks: int | None = None
 
     def __init__(self, out: TextIO) -> None:
         self._out, self._shown = out, ""
+
+    def edit_interval_s(self) -> float:
+        """A terminal takes everything at once."""
+        return 0.0
 
     async def send(self, chunk: Chunk) -> str:
         """Print the beginning of an answer."""

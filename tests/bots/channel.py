@@ -33,6 +33,8 @@ class Posted:
 
     text: str
     final: bool
+    last: bool = True
+    whole: str | None = None
 
 
 @dataclass
@@ -58,22 +60,22 @@ class Channel:
             self._changed.clear()
             await self._changed.wait()
 
-    def post(self, text: str, nonce: str, *, final: bool = True) -> str:
+    def post(self, text: str, nonce: str, *, final: bool = True, last: bool = True, whole: str | None = None) -> str:
         """A new message; the same nonce again is the old one, as it stands."""
         self._arrive()
         assert len(nonce) <= 25
         if nonce not in self._nonces:
             assert 0 < len(text) <= LIMIT
             self._nonces[nonce] = f"m{len(self._nonces)}"
-            self.messages[self._nonces[nonce]] = Posted(text, final)
+            self.messages[self._nonces[nonce]] = Posted(text, final, last, whole)
         self._leave()
         return self._nonces[nonce]
 
-    def change(self, message_id: str, text: str, *, final: bool) -> None:
+    def change(self, message_id: str, text: str, *, final: bool, last: bool = True, whole: str | None = None) -> None:
         """Another text for a message."""
         self._arrive()
         assert 0 < len(text) <= LIMIT
-        self.messages[message_id] = Posted(text, final)
+        self.messages[message_id] = Posted(text, final, last, whole)
         self.edits += 1
         self._leave()
 
@@ -104,14 +106,17 @@ class ChannelSink:
 
     max_chars: int | None = LIMIT
 
-    def __init__(self, channel: Channel, min_edit_interval_s: float = 0.0) -> None:
-        self._channel, self.min_edit_interval_s = channel, min_edit_interval_s
+    def __init__(self, channel: Channel, edit_interval_s: float = 0.0, max_chunks: int | None = None) -> None:
+        self._channel, self._edit_interval_s, self.max_chunks = channel, edit_interval_s, max_chunks
+
+    def edit_interval_s(self) -> float:
+        return self._edit_interval_s
 
     async def send(self, chunk: Chunk) -> str:
-        return self._channel.post(chunk.text, chunk.nonce, final=chunk.final)
+        return self._channel.post(chunk.text, chunk.nonce, final=chunk.final, last=chunk.last, whole=chunk.whole)
 
     async def edit(self, external_id: str, chunk: Chunk) -> None:
-        self._channel.change(external_id, chunk.text, final=chunk.final)
+        self._channel.change(external_id, chunk.text, final=chunk.final, last=chunk.last, whole=chunk.whole)
 
     async def remove(self, external_id: str) -> None:
         self._channel.take_away(external_id)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 
 import pytest
 
 from bots import commands
 from bots.commands import Answering, Asker
-from bots.delivery import deliver, resume_undelivered
+from bots.courier import Courier
+from bots.delivery import deliver
 from bots.texts import sentence_for, text
 from core.errors import PajamaError
 from core.service import Service
@@ -44,7 +46,9 @@ class KeptMessages:
         await asyncio.gather(*self._posts, return_exceptions=True)
 
     async def start(self) -> None:
-        await resume_undelivered(self._service, self.place.platform, lambda turn: ChannelSink(self._channel))
+        courier = Courier(self._service, lambda turn: nullcontext(ChannelSink(self._channel)))
+        await courier.resume(self.place.platform)
+        await courier.settled()
 
     async def until_shown(self, words: str) -> None:
         await self._channel.until(words)

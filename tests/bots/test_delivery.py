@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from bots import replies
-from bots.delivery import deliver, nonce, notice_nonce, resume_undelivered
+from bots.courier import Courier
+from bots.delivery import deliver, nonce, notice_nonce
 from bots.replies import watch
 from bots.splitting import split
 from bots.texts import failure_sentence, text
@@ -46,8 +48,11 @@ async def ended(service: Service, turn: TurnView) -> TurnView:
     return await service.turn_status(turn.turn_id)
 
 
-async def resumed(service: Service, channel: Channel) -> int:
-    return await resume_undelivered(service, "discord", lambda turn: ChannelSink(channel))
+async def resumed(service: Service, channel: Channel, platform: str = "discord") -> int:
+    courier = Courier(service, lambda turn: nullcontext(ChannelSink(channel)))
+    waiting = await courier.resume(platform)
+    await courier.settled()
+    return waiting
 
 
 class TestDelivering:
@@ -58,6 +63,21 @@ class TestDelivering:
         await deliver(service, await ask(service, "long"), ChannelSink(channel))
         assert channel.shown() == CHUNKS
         assert all(message.final for message in channel.messages.values())
+
+    async def test_only_the_last_message_is_the_place_for_buttons(
+        self, service: Service, worker: ScriptedWorker, channel: Channel
+    ) -> None:
+        worker.script["long"] = WORDS
+        await deliver(service, await ask(service, "long"), ChannelSink(channel))
+        assert [message.last for message in channel.messages.values()] == [False] * (SENT - 1) + [True]
+
+    async def test_a_very_long_answer_is_its_beginning_and_a_file(
+        self, service: Service, worker: ScriptedWorker, channel: Channel
+    ) -> None:
+        worker.script["long"] = WORDS
+        await deliver(service, await ask(service, "long"), ChannelSink(channel, max_chunks=2))
+        assert channel.shown() == CHUNKS[:2]
+        assert [message.whole for message in channel.messages.values()] == [None, LONG]
 
     async def test_every_message_is_in_the_ledger_and_the_turn_is_delivered(
         self, service: Service, worker: ScriptedWorker, channel: Channel
@@ -77,7 +97,7 @@ class TestDelivering:
         worker.script["slow"] = ["a", gate, *"bcdefgh"]
         turn = await ask(service, "slow")
         async with asyncio.TaskGroup() as group:
-            group.create_task(deliver(service, turn, ChannelSink(channel, min_edit_interval_s=60)))
+            group.create_task(deliver(service, turn, ChannelSink(channel, edit_interval_s=60)))
             await channel.until("a")
             gate.set()
         assert (channel.shown(), channel.edits) == (["abcdefgh"], 1)
@@ -250,7 +270,9 @@ class TestResuming:
             await ended(service, await ask(service, words, conversation))
         gone = Channel(closed=True)
         channels = {"gone": gone, "here": channel}
-        await resume_undelivered(service, "discord", lambda turn: ChannelSink(channels[turn.place.conversation]))
+        courier = Courier(service, lambda turn: nullcontext(ChannelSink(channels[turn.place.conversation])))
+        await courier.resume("discord")
+        await courier.settled()
         assert (gone.shown(), channel.shown()) == ([], ["You said: hello"])
         assert await service.undelivered("discord") == []
 
@@ -258,8 +280,47 @@ class TestResuming:
         self, service: Service, worker: ScriptedWorker, channel: Channel
     ) -> None:
         await ended(service, await ask(service, "hello"))
-        assert await resume_undelivered(service, "slack", lambda turn: ChannelSink(channel)) == 0
+        assert await resumed(service, channel, "slack") == 0
         assert channel.shown() == []
+
+
+class TestCourier:
+    async def test_a_turn_that_is_asked_for_again_on_its_way_is_followed_to_its_next_end(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate
+    ) -> None:
+        courier = Courier(service, lambda turn: nullcontext(ChannelSink(channel)))
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        turn = await ask(service, "slow")
+        courier.deliver(turn)
+        await channel.until("alpha")
+        again = await service.edit(turn.place, turn.event_id, "quick")
+        assert again is not None
+        courier.deliver(again)
+        gate.set()
+        await courier.settled()
+        assert channel.shown() == ["You said: quick"]
+
+    async def test_the_answers_of_a_conversation_come_one_after_another(
+        self, service: Service, worker: ScriptedWorker, channel: Channel
+    ) -> None:
+        courier = Courier(service, lambda turn: nullcontext(ChannelSink(channel)))
+        turns = [await ask(service, words) for words in ("one", "two")]
+        for turn in turns:
+            courier.deliver(turn)
+        await courier.settled()
+        assert channel.shown() == ["You said: one", "You said: two"]
+
+    async def test_what_is_let_go_of_is_delivered_at_the_next_start(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate
+    ) -> None:
+        courier = Courier(service, lambda turn: nullcontext(ChannelSink(channel)))
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        courier.deliver(await ask(service, "slow"))
+        await channel.until("alpha")
+        await courier.close()
+        gate.set()
+        await resumed(service, channel)
+        assert channel.shown() == ["alpha omega"]
 
 
 class TestNonces:

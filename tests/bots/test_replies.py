@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots import replies
-from bots.replies import ReplyUpdate, _Progress, watch
+from bots.replies import Pace, ReplyUpdate, _Progress, unpaced, watch
 from core import turns
 from core.database import Database
 from core.errors import FailureCode, NotFound
@@ -36,8 +36,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replies, "POLL_S", 0.05)
 
 
-async def followed(service: Service, turn_id: int, interval_s: float = 0.0) -> list[ReplyUpdate]:
-    return [update async for update in watch(service, turn_id, interval_s=interval_s)]
+async def followed(service: Service, turn_id: int, pace: Pace = unpaced) -> list[ReplyUpdate]:
+    return [update async for update in watch(service, turn_id, pace=pace)]
 
 
 async def until_told(updates: AsyncIterator[ReplyUpdate], words: str) -> ReplyUpdate:
@@ -90,7 +90,7 @@ class TestFollowing:
     ) -> None:
         worker.script["slow"] = ["a", gate, *"bcdefgh"]
         turn = await ask(service, "slow")
-        async with aclosing(watch(service, turn.turn_id, interval_s=60)) as updates:
+        async with aclosing(watch(service, turn.turn_id, pace=lambda: 60)) as updates:
             await until_told(updates, "a")
             gate.set()
             rest = [update async for update in updates]
@@ -102,7 +102,7 @@ class TestFollowing:
         last = Gate()
         worker.script["slow"] = ["a", gate, "b", last, "c"]
         turn = await ask(service, "slow")
-        async with aclosing(watch(service, turn.turn_id, interval_s=0.2)) as updates:
+        async with aclosing(watch(service, turn.turn_id, pace=lambda: 0.2)) as updates:
             await until_told(updates, "a")
             gate.set()
             assert (await until_told(updates, "ab")).text == "ab"
@@ -146,7 +146,7 @@ class TestFollowing:
         worker.script["slow"] = ["a", gate]
         turn = await ask(service, "slow")
         before = asyncio.all_tasks()
-        async with aclosing(watch(service, turn.turn_id, interval_s=0.01)) as updates:
+        async with aclosing(watch(service, turn.turn_id, pace=lambda: 0.01)) as updates:
             await until_told(updates, "a")
         assert asyncio.all_tasks() == before
 

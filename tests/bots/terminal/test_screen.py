@@ -65,7 +65,7 @@ class TestSink:
 
 
 def chunk(words: str, *, final: bool) -> Chunk:
-    return Chunk(0, words, "n", final)
+    return Chunk(1, 0, words, "n", final)
 
 
 def printed(*texts: str) -> str:

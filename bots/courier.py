@@ -1,0 +1,85 @@
+"""Courier: delivers Turns in the background, one task each, to the end.
+
+Knows Turns and how to get a ReplySink for one; knows no platform. Events of a platform are handled at once and their
+answers come when they come: that is what runs here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import structlog
+
+from bots.delivery import ReplySink, deliver_surely
+from core.history import TurnView
+from core.service import Service
+from core.values import Place
+
+log = structlog.get_logger(__name__)
+
+SinkFor = Callable[[TurnView], AbstractAsyncContextManager[ReplySink]]
+"""The place where a Turn's answer goes, opened for as long as it is delivered."""
+
+
+class Courier:
+    """One per bot process."""
+
+    def __init__(self, service: Service, sink_for: SinkFor) -> None:
+        self._service, self._sink_for = service, sink_for
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._newest: dict[Place, asyncio.Task[None]] = {}
+        self._again: dict[int, TurnView] = {}
+
+    def deliver(self, turn: TurnView) -> None:
+        """Deliver the Turn, after those of its Conversation that are on their way.
+
+        One that is itself on its way, and was asked for again, is followed to its next end.
+        """
+        if turn.turn_id in self._tasks:
+            self._again[turn.turn_id] = turn
+            return
+        before = self._newest.get(turn.place)
+        task = asyncio.create_task(self._run(turn, before), name=f"deliver-{turn.turn_id}")
+        self._tasks[turn.turn_id] = self._newest[turn.place] = task
+
+    async def resume(self, platform: str) -> int:
+        """Deliver what a bot of `platform` that ended has left, finished or not. Returns how many Turns that are."""
+        turns = [*await self._service.open_turns(platform), *await self._service.undelivered(platform)]
+        waiting = {turn.turn_id: turn for turn in turns}
+        for _, turn in sorted(waiting.items()):
+            self.deliver(turn)
+        return len(waiting)
+
+    async def settled(self) -> None:
+        """Wait until nothing is on its way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    async def close(self) -> None:
+        """Let go of everything; the next start delivers it."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, turn: TurnView, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        following: TurnView | None = turn
+        try:
+            while following is not None:
+                async with self._sink_for(following) as sink:
+                    await deliver_surely(self._service, following, sink)
+                following = self._again.pop(turn.turn_id, None)
+        except Exception:  # the edge: one answer that cannot be delivered must not be forgotten in silence
+            log.exception("A delivery failed.", action="delivery_crashed", turn_id=turn.turn_id)
+        finally:
+            self._forget(turn)
+
+    def _forget(self, turn: TurnView) -> None:
+        task = self._tasks.pop(turn.turn_id, None)
+        self._again.pop(turn.turn_id, None)
+        if self._newest.get(turn.place) is task:
+            self._newest.pop(turn.place, None)
