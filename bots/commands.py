@@ -132,9 +132,10 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """A Turn is being answered; follow it."""
+    """A Turn is being answered; follow it. `duplicate`: the event came before, and is followed already."""
 
     turn: TurnView
+    duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,7 @@ async def say(
             shared=asker.shared,
         )
     )
-    return Answering(await service.turn(asker.place, received.turn_id))
+    return Answering(await service.turn(asker.place, received.turn_id), received.duplicate)
 
 
 async def run(service: Service, call: Call, asker: Asker) -> Outcome:

@@ -114,12 +114,17 @@ def _lookup(message: InboundMessage) -> dict[str, str]:
     }
 
 
-def _introduce(session: Session, message: InboundMessage, now: datetime) -> None:
-    """Add the Participant, Workspace and Conversation that are new, and take a new display name."""
-    place, person = message.place, message.person
-    key = {"platform": place.platform, "external_id": person.id}
+def introduce_person(session: Session, platform: str, person: Person, now: datetime) -> None:
+    """Add the Participant if they are new, and take a new display name."""
+    key = {"platform": platform, "external_id": person.id}
     insert_new(session, Participant, tuple(key), {**key, "created_at": now})
     session.execute(update(Participant).filter_by(**key).values(display_name=person.display_name))
+
+
+def _introduce(session: Session, message: InboundMessage, now: datetime) -> None:
+    """Add the Participant, Workspace and Conversation that are new, and take a new display name."""
+    place = message.place
+    introduce_person(session, place.platform, message.person, now)
     key = {"platform": place.platform, "external_id": place.workspace}
     insert_new(session, Workspace, tuple(key), {**key, "settings": {}, "created_at": now})
     workspace_id = session.scalars(select(Workspace.id).filter_by(**key)).one()
@@ -149,9 +154,15 @@ def _add_turn(session: Session, message: InboundMessage, text: str, found: Any, 
 
 
 def edit(session: Session, place: Place, event_id: str, text: str, now: datetime) -> Turn | None:
-    """Give the message a new wording and its Turn, if it has one, back to the queue. None: not known or deleted."""
+    """Give the message a new wording and its Turn, if it has one, back to the queue.
+
+    None: not known, deleted, or the wording is the same, as when a platform only adds a preview of a link.
+    """
     message = _message(session, place, event_id)
     if message is None or message.deleted_at is not None:
+        return None
+    newest = session.get_one(MessageRevision, (message.id, message.revision))
+    if newest.text == text:
         return None
     message.revision += 1
     session.add(MessageRevision(message_id=message.id, number=message.revision, text=text, created_at=now))
@@ -225,6 +236,19 @@ def find_conversation(session: Session, place: Place) -> Conversation | None:
             Conversation.external_id == place.conversation,
         )
     )
+
+
+def places_of_event(session: Session, platform: str, workspace: str, event_id: str) -> list[Place]:
+    """Every Conversation of the Workspace that holds the message of this event, as its own or for context."""
+    found = session.scalars(
+        select(Conversation.external_id)
+        .join(Message, Message.conversation_id == Conversation.id)
+        .join(Workspace, Workspace.id == Conversation.workspace_id)
+        .where(Message.external_id == event_id, Workspace.platform == platform, Workspace.external_id == workspace)
+        .order_by(Conversation.id)
+    )
+    keys = {"platform": platform, "workspace": workspace}
+    return [Place.model_validate({**keys, "conversation": conversation}) for conversation in found]
 
 
 def find_turn(session: Session, place: Place, turn_id: int, *, lock: bool = False) -> Turn:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
-from core.conversations import find_participant, find_turn
+from core.conversations import find_participant, find_turn, introduce_person
 from core.errors import NotFound
 from core.models import Feedback, Generation, Message, MessageRevision, Turn, Workspace
 from core.values import Person, Place, Rating
@@ -30,12 +30,19 @@ def rate(
     comment: str,
     now: datetime,
 ) -> None:
-    """Rate the Turn's selected Generation; None takes the rating back. Raises NotFound."""
+    """Rate the Turn's selected Generation; None takes the rating back. Raises NotFound.
+
+    Whoever sees the answer may rate it, also someone who never asked anything.
+    """
     turn = find_turn(session, place, turn_id, lock=True)  # two clicks at once are one rating
-    participant = find_participant(session, place, person)
     generation = session.scalar(select(Generation).where(Generation.turn_id == turn.id, Generation.selected))
-    if generation is None or participant is None:
+    if generation is None:
         raise NotFound(f"Turn {turn_id} has no answer to rate.")
+    participant = find_participant(session, place, person)
+    if participant is None:
+        introduce_person(session, place.platform, person, now)
+        participant = find_participant(session, place, person)
+    assert participant is not None
     mine = session.scalar(
         select(Feedback).where(Feedback.generation_id == generation.id, Feedback.participant_id == participant.id)
     )

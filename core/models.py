@@ -134,6 +134,7 @@ class Message(Base):
         UniqueConstraint("conversation_id", "seq"),
         UniqueConstraint("conversation_id", "external_id"),
         Index(None, "participant_id"),
+        Index(None, "external_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

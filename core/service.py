@@ -78,7 +78,10 @@ class Service:
         return received
 
     async def edit(self, place: Place, event_id: str, text: str) -> TurnView | None:
-        """Take a message's new wording and answer it again. None where it is not known. Raises as `receive`."""
+        """Take a message's new wording and answer it again. Raises as `receive`.
+
+        None where the message is not known, or the wording is the one that it had.
+        """
         turn = await self._database.write(conversations.edit, place, event_id, self._checked(text), _now())
         if turn is None:
             return None
@@ -161,6 +164,10 @@ class Service:
     async def turn_status(self, turn_id: int) -> TurnView:
         """One Turn. Raises NotFound."""
         return await self._database.read(history.turn_view, turn_id)
+
+    async def places_of_event(self, platform: str, workspace: str, event_id: str) -> list[Place]:
+        """Every Conversation of the Workspace that holds the message of this event."""
+        return await self._database.read(conversations.places_of_event, platform, workspace, event_id)
 
     async def queue_position(self, turn_id: int) -> int:
         """How many queued Turns are older; 0 for one that does not wait."""

@@ -65,6 +65,24 @@ def test_an_edit_keeps_the_old_wording_and_asks_again(chat: Chat) -> None:
     assert (again.turn_id, again.text, again.revision) == (turn_id, "new words", 2)
 
 
+def test_an_edit_that_changes_no_word_asks_nothing(chat: Chat) -> None:
+    chat.say("m")
+    working = chat.claimed()
+    with chat.database.write() as session:
+        assert conversations.edit(session, chat.message("m").place, "m", "words of m", chat.now) is None
+    assert texts_of(chat) == ["words of m"]
+    chat.finish(working)
+
+
+def test_an_event_is_found_in_every_conversation_of_its_workspace(chat: Chat) -> None:
+    for conversation, workspace in (("1", "w"), ("2", "w"), ("1", "other")):
+        chat.say("m", conversation=conversation, workspace=workspace)
+    with chat.database.read() as session:
+        found = conversations.places_of_event(session, "web", "w", "m")
+        assert [place.conversation for place in found] == ["1", "2"]
+        assert conversations.places_of_event(session, "web", "w", "unknown") == []
+
+
 def test_a_deleted_message_has_no_words_and_gets_no_answer(chat: Chat) -> None:
     turn_id = chat.say("m").turn_id
     working = chat.claimed()

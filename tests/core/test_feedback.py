@@ -33,6 +33,17 @@ def test_one_rating_each_that_can_be_changed_and_taken_back(chat: Chat) -> None:
         assert list(feedback.export(session)) == []
 
 
+def test_someone_who_only_reads_along_may_rate(chat: Chat) -> None:
+    turn_id = chat.say("m").turn_id
+    chat.finish(chat.claimed())
+    for _ in range(2):
+        with chat.database.write() as session:
+            reader = Person(id="reader", display_name="Rae")
+            feedback.rate(session, chat.message("m").place, reader, turn_id, Rating.UP, "", chat.now)
+    with chat.database.read() as session:
+        assert len(list(feedback.export(session))) == 1
+
+
 def test_what_has_no_answer_cannot_be_rated(chat: Chat) -> None:
     turn_id = chat.say("m").turn_id
     with chat.database.write() as session, pytest.raises(NotFound):

@@ -32,6 +32,7 @@ def receive(session: Session) -> object:
 QUERIES: dict[str, Query] = {
     "receive": receive,
     "claim": lambda session: turns.claim(session, "me", 10, NOW),
+    "places_of_event": lambda session: conversations.places_of_event(session, "web", "w1", "m1"),
     "heartbeat": lambda session: turns.heartbeat(session, "me", 10, NOW),
     "reap": lambda session: turns.reap(session, 3, NOW),
     "count_queued": count_queued,

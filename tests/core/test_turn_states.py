@@ -74,7 +74,7 @@ class Queue(RuleBasedStateMachine):
                 elif what == "regenerate":
                     conversations.regenerate(session, place, person, turn_id, self.chat.now)
                 elif what == "edit":
-                    conversations.edit(session, place, event_id, "other words", self.chat.now)
+                    conversations.edit(session, place, event_id, f"words at {self.chat.now}", self.chat.now)
                 else:
                     conversations.delete(session, place, event_id, self.chat.now)
         except (Conflict, NotFound):
