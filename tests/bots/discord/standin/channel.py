@@ -263,7 +263,7 @@ class Channel:
         if message is not None:
             message.thread = thread
             message.flags |= HAS_THREAD
-            self.publish_edit(message)
+            self.publish_edit(message, rewritten=False)
         return thread
 
     def publish(self, message: Message) -> None:
@@ -271,9 +271,9 @@ class Channel:
         self.book[message.id] = message
         self._publish_message("MESSAGE_CREATE", message)
 
-    def publish_edit(self, message: Message) -> None:
+    def publish_edit(self, message: Message, *, rewritten: bool = True) -> None:
         """Show what a message is now."""
-        if message.flags & HAS_THREAD == 0 or len(message.revisions) > 1:
+        if rewritten:
             message.edited_at = self.discord.clock.now()
         self._publish_message("MESSAGE_UPDATE", message)
 

@@ -163,6 +163,7 @@ def start_thread(call: Call) -> Json:
             raise missing_permissions()
         return payloads.channel(_thread(call, parent))
     call.require(parent, "send_messages")
+    composing.check(call, asked["message"])
     thread = _thread(call, parent)
     first = thread.new_message(call.discord.bot, "", message_id=thread.id)
     first.revisions.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.bots.discord.standin import message_rules, rules
 from tests.bots.discord.standin.calls import ApiError, Call
 from tests.bots.discord.standin.channel import ROLE_MENTION, USER_MENTION
 from tests.bots.discord.standin.message import COMPONENTS_V2, EPHEMERAL, LOADING, Attachment, Message
@@ -15,6 +16,7 @@ SETTABLE_FLAGS = (1 << 2) | (1 << 12) | COMPONENTS_V2  # no embeds, silent, comp
 
 def write(call: Call, message: Message, payload: Json) -> None:
     """Bring a message to what `payload` says; what it does not name stays."""
+    check(call, payload, message)
     if "content" in payload:
         message.rewrite((payload["content"] or "").strip())
     if "embeds" in payload:
@@ -27,7 +29,21 @@ def write(call: Call, message: Message, payload: Json) -> None:
     message.flags &= ~LOADING
     attach(call, message, payload)
     notify(call, message, payload.get("allowed_mentions"))
-    refuse_empty(call, message)
+
+
+def check(call: Call, payload: Json, message: Message | None = None) -> None:
+    """Refuse what breaks a rule, and what would show nothing."""
+    flags = (message.flags if message else 0) | (payload.get("flags") or 0)
+    rules.enforce(call, message_rules.findings(payload, call.files, layout=bool(flags & COMPONENTS_V2)))
+    shown: list[Any] = [_after(payload, message, key) for key in ("content", "embeds", "components", "attachments")]
+    shown[0] = (shown[0] or "").strip()
+    if not any([*shown, call.files]):
+        call.discord.violate("empty message", "nothing to show", call.request)
+        raise ApiError(400, 50006, "Cannot send an empty message")
+
+
+def _after(payload: Json, message: Message | None, key: str) -> Any:
+    return payload[key] if key in payload else getattr(message, key, None)
 
 
 def attach(call: Call, message: Message, payload: Json) -> None:
@@ -57,13 +73,6 @@ def notify(call: Call, message: Message, allowed: Json | None) -> None:
     message.mention_roles = [one for one in named_roles if "roles" in parse or one in roles]
     says_everyone = "@everyone" in message.content or "@here" in message.content
     message.mention_everyone = says_everyone and "everyone" in parse
-
-
-def refuse_empty(call: Call, message: Message) -> None:
-    """A message shows something."""
-    if not (message.content or message.embeds or message.components or message.attachments):
-        call.discord.violate("empty message", "nothing to show", call.request)
-        raise ApiError(400, 50006, "Cannot send an empty message")
 
 
 def ephemeral(payload: Json) -> bool:

@@ -138,31 +138,29 @@ class Gateway:
                 now = self.discord.clock.now()
                 if len(connection.received_at) == SENDS_PER_MINUTE and now - connection.received_at[0] < 60:
                     self.discord.violate("gateway sends", "more than 120 in a minute")
-                    await connection.ws.close(code=RATE_LIMITED)
+                    await connection.close(RATE_LIMITED)
                     return
                 connection.received_at.append(now)
                 await self._receive(connection, json.loads(message.data))
 
     async def _receive(self, connection: Connection, message: dict[str, Any]) -> None:
-        data = message.get("d")
-        match message["op"]:
-            case 1:
-                if self.acks_heartbeats:
-                    connection.send_op(HEARTBEAT_ACK)
-            case 2:
-                await self._identify(connection, data)
-            case 3:
-                self._session_of(connection).presence = data
-            case 6:
-                self._resume(connection, data)
-            case 8:
-                self._tell_members(self._session_of(connection), data)
+        data, op = message.get("d"), message["op"]
+        if op == HEARTBEAT and self.acks_heartbeats:
+            connection.send_op(HEARTBEAT_ACK)
+        elif op == IDENTIFY:
+            await self._identify(connection, data)
+        elif op == RESUME:
+            self._resume(connection, data)
+        elif op == PRESENCE:
+            self._session_of(connection).presence = data
+        elif op == REQUEST_MEMBERS:
+            self._tell_members(self._session_of(connection), data)
 
     async def _identify(self, connection: Connection, data: dict[str, Any]) -> None:
         shard = cast("tuple[int, int]", tuple(data.get("shard", (0, 1))))
         refusal = self._refusal(data, shard)
         if refusal:
-            await connection.ws.close(code=refusal)
+            await connection.close(refusal)
         elif self._too_early(shard[0]):
             connection.send_op(INVALID_SESSION, False)
         else:
@@ -239,7 +237,7 @@ class Gateway:
     def _detach(self, connection: Connection) -> None:
         for session in self.sessions:
             if session.connection is connection:
-                session.detach(connection.ws.close_code, self.discord.clock.now())
+                session.detach(connection.goodbye, self.discord.clock.now())
         self.discord.changes.happened()
 
     async def stop(self) -> None:

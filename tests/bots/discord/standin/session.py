@@ -38,6 +38,12 @@ class Connection:
         self._flowing.set()
         self._writer = asyncio.create_task(self._write())
         self.received_at: deque[float] = deque(maxlen=120)
+        self._closed_here = False
+
+    @property
+    def goodbye(self) -> int | None:
+        """The code with which the client closed, if it did."""
+        return None if self._closed_here else self.ws.close_code
 
     def send(self, text: str) -> None:
         """Send a gateway message."""
@@ -58,6 +64,7 @@ class Connection:
     async def close(self, code: int) -> None:
         """Close with a code, after what was already sent."""
         await self._outgoing.join()
+        self._closed_here = True
         await self.ws.close(code=code)
 
     def drop(self) -> None:
