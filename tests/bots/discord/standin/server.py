@@ -38,6 +38,7 @@ from tests.bots.discord.standin.message import Attachment, Message
 from tests.bots.discord.standin.people import Role, User
 from tests.bots.discord.standin.session import Session
 
+BODY_BYTES = 256 * 1024 * 1024  # more than Discord's own limit, which `message_rules.py` knows
 MEMBERS_LIMITED, MESSAGE_CONTENT_LIMITED = 1 << 15, 1 << 19  # the portal's switches, as application flags
 
 
@@ -102,7 +103,7 @@ class StandInDiscord:
     async def start(self, port: int = 0) -> None:
         """Listen; what the world holds stays over a stop and a start."""
         self._api = Api(self)
-        app = web.Application(client_max_size=0)
+        app = web.Application(client_max_size=BODY_BYTES)
         self._api.add_to(app, "/api/v10")
         self.cdn.add_to(app)
         app.router.add_get("/gateway/", self.gateway.serve)
