@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.bots.discord.standin.bounds import Bound, Finding, outside
-from tests.bots.discord.standin.components import BUTTON, LABEL, LINK, ROW, STRING_SELECT, TEXT_INPUT, walk
+from tests.bots.discord.standin.components import BUTTON, LABEL, LINK, ROW, STRING_SELECT, TEXT_INPUT, USER_SELECT, walk
 
 Json = dict[str, Any]
 
-USER_SELECT, ROLE_SELECT, MENTIONABLE_SELECT, CHANNEL_SELECT = 5, 6, 7, 8
+ROLE_SELECT, MENTIONABLE_SELECT, CHANNEL_SELECT = 6, 7, 8
 SECTION, TEXT_DISPLAY, THUMBNAIL, GALLERY, FILE, SEPARATOR, CONTAINER = 9, 10, 11, 12, 13, 14, 17
 PREMIUM = 6
 

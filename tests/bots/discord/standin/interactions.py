@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bots.discord.standin import options as command_options
 from tests.bots.discord.standin import payloads, permissions
-from tests.bots.discord.standin.components import BUTTON, LINK, NotOffered, find, submission
+from tests.bots.discord.standin.components import BUTTON, LINK, STRING_SELECT, USER_SELECT, NotOffered, find, submission
 from tests.bots.discord.standin.gateway import Event
 from tests.bots.discord.standin.message import LOADING, Message
 
@@ -179,14 +179,17 @@ def press(channel: Channel, user: User, message: Message, name: str) -> Interact
 
 
 def select(channel: Channel, user: User, message: Message, name: str, values: Sequence[str]) -> Interaction:
-    """Choose in a menu of given options."""
-    menu = find(message.components, name, {3, 5, 6, 7, 8})
+    """Choose in a menu: of its options, or of all users (by their ids)."""
+    menu = find(message.components, name, {STRING_SELECT, USER_SELECT})
     offered = {option["value"] for option in menu.get("options", ())}
-    if menu["type"] == 3 and not offered.issuperset(values):
+    if menu["type"] == STRING_SELECT and not offered.issuperset(values):
         raise NotOffered(f"{values} in {name!r}")
     if not menu.get("min_values", 1) <= len(values) <= menu.get("max_values", 1):
         raise NotOffered(f"{len(values)} values in {name!r}")
-    data = {"custom_id": menu["custom_id"], "component_type": menu["type"], "values": list(values), "resolved": {}}
+    data = {"custom_id": menu["custom_id"], "component_type": menu["type"], "values": list(values)}
+    if menu["type"] == USER_SELECT:
+        users = [channel.discord.users[int(value)] for value in values]
+        data["resolved"] = {"users": {str(one.id): payloads.user(one) for one in users}}
     return _start(channel, user, COMPONENT, data, message)
 
 

@@ -81,7 +81,8 @@ def _resolved(channel: Channel, kind: int, value: User | Channel | Role | Attach
     if kind == ROLE:
         return {"roles": {str(value.id): payloads.role(value)}}
     if kind == ATTACHMENT:
-        return {"attachments": {str(value.id): payloads.attachment(channel.discord.cdn.publish(channel, value))}}
+        file = channel.discord.cdn.publish(channel, value)
+        return {"attachments": {str(file.id): payloads.attachment(file)}}
     return resolved_user(channel, value)
 
 
