@@ -130,6 +130,22 @@ class TestConnecting:
                 members = [(await ws.receive_json())["d"]["member_count"] for _ in range(2500)]
                 assert sum(members) == 100_000
 
+    async def test_identifying_too_often_is_refused(self) -> None:
+        async with StandInDiscord() as standin, aiohttp.ClientSession() as session:
+            standin.limits.max_concurrency = 1
+            identify = {"op": 2, "d": {"token": standin.token, "intents": 1}}
+            opcodes = []
+            for wait_s in (0, 0, 5.1):
+                standin.clock.advance(wait_s)
+                async with session.ws_connect(standin.gateway_url) as ws:
+                    await ws.send_json(identify)
+                    await ws.receive_json()
+                    opcodes.append((await ws.receive_json())["op"])
+            assert opcodes == [0, 9, 0]
+            async with bare(standin) as rest:
+                limit = (await rest(routes.GATEWAY_BOT))[1]["session_start_limit"]
+                assert (limit["remaining"], limit["max_concurrency"]) == (998, 1)
+
     async def test_too_many_sends_close_the_connection(self) -> None:
         async with StandInDiscord() as standin, aiohttp.ClientSession() as session:
             async with session.ws_connect(standin.gateway_url) as ws:
@@ -209,6 +225,20 @@ class TestComingBack:
             async with connected(standin, monkeypatch, PlainClient(heartbeat_timeout=0.2)):
                 session = standin.session
                 await standin.until(lambda: session.resumes == 1)
+
+    async def test_a_frozen_connection_tells_everything_when_it_thaws(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with StandInDiscord() as standin:
+            world = World(standin)
+            async with connected(standin, monkeypatch) as client:
+                standin.session.freeze()
+                for text in ("one", "two"):
+                    await world.channel.say(world.ann, text)
+                async with bare(standin) as rest:
+                    await rest(routes.ME)
+                assert client.read() == []
+                standin.session.thaw()
+                await client.until_read("one", "two")
+                assert standin.session.resumes == 0
 
     async def test_an_outage_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with StandInDiscord() as standin:

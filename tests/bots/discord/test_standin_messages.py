@@ -14,7 +14,6 @@ from tests.bots.discord.plain_client import PlainClient, Rest, bare, connected
 from tests.bots.discord.standin import routes
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.limits import Limit
-from tests.bots.discord.standin.message import Message
 from tests.bots.discord.standin.people import User
 from tests.bots.discord.standin.server import StandInDiscord
 
@@ -63,6 +62,7 @@ class TestReading:
         assert seen.content == f"<@{client.user.id}> hello" and client.user in seen.mentions
         assert seen.author.display_name == "Ann" and seen.channel.name == "general"
         await channel.edit(message, "hello again")
+        await channel.unfurl(message, {"type": "link", "title": "A page"})
         await channel.react(ann, message, "👍")
         await channel.unreact(ann, message, "👍")
         await channel.show_typing(ann)
@@ -70,7 +70,8 @@ class TestReading:
         (deleted,) = await client.until("raw_message_delete")
         assert deleted.cached_message.content == "hello again"
         assert [str(event.emoji) for event in client.seen("raw_reaction_add")] == ["👍"]
-        assert client.seen("raw_reaction_remove") and client.seen("typing") and client.seen("message_edit")
+        assert client.seen("raw_reaction_remove") and client.seen("typing")
+        assert len(client.seen("message_edit")) == 2 and len(deleted.cached_message.embeds) == 1
         assert channel.messages == []
 
     @pytest.mark.parametrize(
@@ -337,8 +338,3 @@ class TestFaults:
     async def test_an_unknown_route_is_noted(self, rest: Rest, standin: StandInDiscord) -> None:
         assert (await rest("GET /sticker-packs"))[0] == 404
         assert [violation.rule for violation in standin.violations] == ["unknown route"]
-
-
-def test_a_message_reads_as_itself(standin: StandInDiscord, channel: Channel, ann: User) -> None:
-    message: Message = channel.new_message(ann, "words")
-    assert "Ann: 'words'" in repr(message)

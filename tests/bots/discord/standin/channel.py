@@ -39,7 +39,7 @@ ROLE_MENTION = re.compile(r"<@&(\d+)>")
 DAY_MINUTES = 1440
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Channel:
     """One channel of any kind."""
 
@@ -66,6 +66,9 @@ class Channel:
     typing_at: list[float] = field(default_factory=list)
     """When the bot showed that it types."""
     changes: Changes = field(default_factory=Changes)
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.name!r} {self.texts}>"
 
     # What people read
 
@@ -122,6 +125,11 @@ class Channel:
         message.rewrite(text)
         self.notify(message, text)
         self.publish_edit(message)
+
+    async def unfurl(self, message: Message, embed: dict[str, Any]) -> None:
+        """Discord itself adds the preview of a link: an update in which nobody edited anything."""
+        message.embeds.append(embed)
+        self.publish_edit(message, rewritten=False)
 
     async def delete(self, message: Message) -> None:
         """Delete a message."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.bots.discord.standin.server import StandInDiscord
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Guild:
     """One guild that the bot was invited to."""
 
@@ -29,6 +29,9 @@ class Guild:
     roles: dict[int, Role] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Guild {self.name!r}>"
 
     @property
     def everyone(self) -> Role:

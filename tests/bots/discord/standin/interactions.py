@@ -30,7 +30,7 @@ ACKNOWLEDGE_S, TOKEN_S = 3.0, 900.0
 FILE_LIMIT_BYTES = 10 * 1024 * 1024
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Interaction:
     """Something that a person did, and the bot's answers to it."""
 
@@ -52,6 +52,9 @@ class Interaction:
     followups: list[Message] = field(default_factory=list)
     modal: Json | None = None
     choices: list[Json] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Interaction {self.type} by {self.user.name} → {self.callback_type} {self.texts}>"
 
     @property
     def text(self) -> str:

@@ -70,5 +70,5 @@ WITHOUT_TOKEN = frozenset({
 })  # fmt: skip
 """These need no bot token: who knows the path may."""
 
-MAJOR_PARAMETERS = ("channel_id", "guild_id", "webhook_id", "webhook_token")
+MAJOR_PARAMETERS = ("channel_id", "guild_id", "webhook_id", "webhook_token", "interaction_token")
 """A bucket is kept for each value of these."""

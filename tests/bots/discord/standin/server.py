@@ -115,10 +115,11 @@ class StandInDiscord:
 
     async def stop(self) -> None:
         """An outage: nobody listens any more."""
-        assert self._runner is not None
-        self._api.stop()
-        await self.gateway.stop()
-        await self._runner.cleanup()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            self._api.stop()
+            await self.gateway.stop()
+            await runner.cleanup()
 
     @property
     def api_base(self) -> str:
