@@ -50,6 +50,10 @@ class PlainClient(discord.AutoShardedClient):
         await self._changes.until(lambda: len(self.seen(event)) >= times)
         return self.seen(event)
 
+    async def until_available(self) -> None:
+        """Wait for every guild; a slow machine is ready before the last one came."""
+        await self._changes.until(lambda: not any(guild.unavailable for guild in self.guilds))
+
     async def until_read(self, *texts: str) -> None:
         """Wait for as many messages; they are these, in this order."""
         await self.until("message", len(texts))
@@ -76,6 +80,7 @@ async def connected(
         await client.close()
         running.result()
     try:
+        await client.until_available()
         yield client
     finally:
         await client.close()

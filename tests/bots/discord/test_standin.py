@@ -224,7 +224,7 @@ class TestComingBack:
             standin.gateway.acks_heartbeats = False
             async with connected(standin, monkeypatch, PlainClient(heartbeat_timeout=0.2)):
                 session = standin.session
-                await standin.until(lambda: session.resumes == 1)
+                await standin.until(lambda: session.resumes >= 1)
 
     async def test_a_frozen_connection_tells_everything_when_it_thaws(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with StandInDiscord() as standin:

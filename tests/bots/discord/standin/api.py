@@ -8,7 +8,7 @@ from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from tests.bots.discord.standin import applications, channels, messages, routes, rules, webhooks
 from tests.bots.discord.standin.calls import HANDLERS, ApiError, Call, Request, too_many
@@ -123,10 +123,12 @@ async def _body(http: web.Request) -> tuple[Any, dict[str, bytes]]:
     if http.content_type != "multipart/form-data":
         text = await http.text()
         return (json.loads(text) if text else None), {}
-    document, files = None, {}
+    document: Any = None
+    files: dict[str, bytes] = {}
     async for part in await http.multipart():
+        assert isinstance(part, BodyPartReader)
         if part.name == "payload_json":
             document = json.loads(await part.text())
         else:
-            files[part.filename or part.name] = bytes(await part.read())
+            files[part.filename or part.name or ""] = bytes(await part.read())
     return document, files

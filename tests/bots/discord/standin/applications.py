@@ -53,7 +53,8 @@ def application(call: Call) -> Json:
 def edit_application(call: Call) -> Json:
     """Change the application's description."""
     call.discord.description = call.json.get("description", call.discord.description)
-    return application(call)
+    answer: Json = application(call)
+    return answer
 
 
 # Commands
@@ -84,7 +85,7 @@ def _completed(call: Call, asked: Json, command_id: int | None = None) -> Json:
 
 def _same(one: Json, other: Json) -> bool:
     kinds = one.get("type", CHAT_INPUT), other.get("type", CHAT_INPUT)
-    return one["name"] == other["name"] and kinds[0] == kinds[1]
+    return bool(one["name"] == other["name"] and kinds[0] == kinds[1])
 
 
 def _upsert(call: Call, asked: Json) -> Json:
@@ -133,17 +134,17 @@ def create_command(call: Call) -> Json:
 @serves(routes.GUILD_COMMAND)
 def get_command(call: Call) -> Json:
     """One command."""
-    found = _registered(call).get(call.number("command_id"))
-    if found is None:
+    registered, command_id = _registered(call), call.number("command_id")
+    if command_id not in registered:
         raise unknown("Application command", 10063)
-    return found
+    return registered[command_id]
 
 
 @serves(routes.EDIT_COMMAND)
 @serves(routes.EDIT_GUILD_COMMAND)
 def edit_command(call: Call) -> Json:
     """Change one command."""
-    command = get_command(call)
+    command: Json = get_command(call)
     command |= call.json | {"version": str(call.discord.snowflakes.next())}
     return command
 

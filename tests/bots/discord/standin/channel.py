@@ -21,11 +21,11 @@ from tests.bots.discord.standin.gateway import (
     GUILD_MESSAGES,
     GUILDS,
     Event,
-    Session,
 )
 from tests.bots.discord.standin.message import DEFAULT, HAS_THREAD, REPLY, THREAD_CREATED, Attachment, Message
 from tests.bots.discord.standin.people import Role, User
 from tests.bots.discord.standin.permissions import Overwrite
+from tests.bots.discord.standin.session import Session
 
 if TYPE_CHECKING:
     from tests.bots.discord.standin.guild import Guild

@@ -144,7 +144,8 @@ class Gateway:
                 await self._receive(connection, json.loads(message.data))
 
     async def _receive(self, connection: Connection, message: dict[str, Any]) -> None:
-        data, op = message.get("d"), message["op"]
+        data: Any = message.get("d")
+        op = message["op"]
         if op == HEARTBEAT and self.acks_heartbeats:
             connection.send_op(HEARTBEAT_ACK)
         elif op == IDENTIFY:

@@ -10,13 +10,12 @@ from tests.bots.discord.standin.components import NotOffered
 
 if TYPE_CHECKING:
     from tests.bots.discord.standin.channel import Channel
-    from tests.bots.discord.standin.message import Attachment
-    from tests.bots.discord.standin.people import Role, User
+    from tests.bots.discord.standin.people import User
 
 Json = dict[str, Any]
 
 SUBCOMMAND, GROUP, STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(1, 12)
-PLAIN = {STRING: str, INTEGER: int, BOOLEAN: bool, NUMBER: (int, float)}
+PLAIN: dict[int, type | tuple[type, ...]] = {STRING: str, INTEGER: int, BOOLEAN: bool, NUMBER: (int, float)}
 STRING_LENGTH = 6000
 
 
@@ -62,20 +61,21 @@ def _value(channel: Channel, spec: Json, value: Any, focused: bool, resolved: Js
 
 
 def _check_plain(spec: Json, value: Any) -> None:
-    if not isinstance(value, PLAIN[spec["type"]]):
+    fits = isinstance(value, PLAIN[spec["type"]])
+    if not fits:
         raise NotOffered(f"{value!r} in {spec['name']!r}")
     choices = [choice["value"] for choice in spec.get("choices") or ()]
     if choices and value not in choices:
         raise NotOffered(f"{value!r} in {spec['name']!r}: offered are {choices}")
+    low, high, size = spec.get("min_value", -(2**53)), spec.get("max_value", 2**53), value
     if spec["type"] == STRING:
         low, high, size = spec.get("min_length") or 0, spec.get("max_length") or STRING_LENGTH, len(value)
-    else:
-        low, high, size = spec.get("min_value", -(2**53)), spec.get("max_value", 2**53), value
     if not low <= size <= high:
         raise NotOffered(f"{spec['name']!r} takes {low} to {high}")
 
 
-def _resolved(channel: Channel, kind: int, value: User | Channel | Role | Attachment) -> Json:
+def _resolved(channel: Channel, kind: int, value: Any) -> Json:
+    """A user, channel, role or attachment, under its kind and id."""
     if kind == CHANNEL:
         return {"channels": {str(value.id): payloads.partial_channel(value, channel.discord.bot)}}
     if kind == ROLE:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bots.discord.standin import permissions
 from tests.bots.discord.standin.clock import moment, written
-from tests.bots.discord.standin.message import COMPONENTS_V2
 
 if TYPE_CHECKING:
     from tests.bots.discord.standin.channel import Channel
@@ -219,11 +218,6 @@ def typing(where: Channel, one: User, timestamp: int) -> Json:
 def partial_channel(one: Channel, reader: User) -> Json:
     """A channel as an interaction carries it, with what `reader` may do there."""
     return channel(one) | {"name": one.name, "permissions": str(permissions.permissions_in(one, reader))}
-
-
-def uses_components_v2(one: Message) -> bool:
-    """Whether the message is laid out by components alone."""
-    return bool(one.flags & COMPONENTS_V2)
 
 
 def _id(snowflake: int | None) -> str | None:

@@ -68,26 +68,30 @@ def _unacknowledged(call: Call) -> Interaction:
 
 
 def _answer(call: Call, interaction: Interaction, kind: int, data: Json) -> None:
-    match kind:
-        case 4 | 5:
-            message = _new_message(interaction, data)
-            if kind == MESSAGE:
-                composing.write(call, message, data)
-            else:
-                message.flags |= LOADING
-            interaction.response = message
-            interaction.channel.publish(message)
-        case 6 | 7:
-            interaction.response = interaction.message
-            if interaction.message is None:
-                raise ApiError(400, 50035, "Invalid Form Body: there is no message to change")
-            if kind == CHANGE:
-                composing.write(call, interaction.message, data)
-                interaction.channel.publish_edit(interaction.message)
-        case 8:
-            interaction.choices = data["choices"]
-        case 9:
-            interaction.modal = data
+    if kind in {MESSAGE, LATER}:
+        message = _new_message(interaction, data)
+        if kind == MESSAGE:
+            composing.write(call, message, data)
+        else:
+            message.flags |= LOADING
+        interaction.response = message
+        interaction.channel.publish(message)
+    elif kind == CHOICES:
+        interaction.choices = data["choices"]
+    elif kind == SHOW_MODAL:
+        interaction.modal = data
+    else:
+        _change(call, interaction, data if kind == CHANGE else None)
+
+
+def _change(call: Call, interaction: Interaction, data: Json | None) -> None:
+    """The message with the component is the answer, changed now (`data`) or later."""
+    if interaction.message is None:
+        raise ApiError(400, 50035, "Invalid Form Body: there is no message to change")
+    if data is not None:
+        composing.write(call, interaction.message, data)
+        interaction.channel.publish_edit(interaction.message)
+    interaction.response = interaction.message
 
 
 def _new_message(interaction: Interaction, payload: Json) -> Message:
