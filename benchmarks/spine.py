@@ -18,12 +18,12 @@ from celery import Celery
 from benchmarks.figures import Figure, median, percentile
 from bots.replies import watch
 from core.database import upgrade
+from core.presence import ready_workers
 from core.queue import broker_url
 from core.redis import connect
 from core.service import Service, open_service
 from core.settings import Settings, variable
 from core.values import InboundMessage, Person, Place
-from pajama.running import ready_workers
 from pajama.valkey import EmbeddedValkey
 
 STREAMS, STREAMED_TOKENS = 32, 60

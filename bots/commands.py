@@ -12,18 +12,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from bots import managing
 from bots.texts import text
-from core.errors import BadCommand, NotAllowed, UnknownCommand
+from core import workspaces
+from core.conversations import PLAIN
+from core.errors import AdminsOnly, BadCommand, NotAllowed, UnknownCommand
 from core.history import Explanation, TurnView
 from core.service import Service
-from core.values import InboundMessage, Person, Place, Rating
+from core.values import ContextMessage, InboundMessage, Person, Place, Rating
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option of a command. `rest` takes everything that is left; a word of `choices` may stand without its name.
 
-    With `free`, `choices` are only suggestions, and another value is taken where the option is named.
+    With `free`, `choices` are only suggestions, and another value is taken where the option is named. With `named`, a
+    choice never stands without its name: the text that follows may begin with the same word.
     """
 
     name: str
@@ -32,33 +36,45 @@ class Option:
     rest: bool = False
     choices: tuple[str, ...] = ()
     free: bool = False
+    named: bool = False
+
+    @property
+    def usage(self) -> str:
+        """How it is typed."""
+        choices = "|".join(self.choices)
+        if choices:
+            return f"{self.name}={choices}" if self.named else choices
+        return f"<{self.name}>" if self.rest else f"{self.name}=…"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command. `description` is a key of the catalogue, as each option's is; `recipe` makes its text a Turn."""
+    """A command. `description` is a key of the catalogue, as each option's is; `recipe` makes its text a Turn.
+
+    One with `admin` is only for people who manage the place.
+    """
 
     name: str
     description: str
     options: tuple[Option, ...] = ()
     recipe: str | None = None
+    admin: bool = False
 
     @property
     def usage(self) -> str:
         """How it is typed."""
-        words = [f"/{self.name}"]
-        for option in self.options:
-            word = "|".join(option.choices) or (f"<{option.name}>" if option.rest else f"{option.name}=…")
-            words.append(word if option.required else f"[{word}]")
-        return " ".join(words)
+        options = (option.usage if option.required else f"[{option.usage}]" for option in self.options)
+        return " ".join([f"/{self.name}", *options])
 
 
 _TEXT = Option("text", "option_text", required=True, rest=True)
+_HERE = Option("here", "option_here", choices=("channel", "workspace"), named=True)
 LANGUAGE_CODES = ("en", "zh", "ja", "ko", "fr", "de", "es", "ru")
 
 COMMANDS: dict[str, Command] = {
     command.name: command
     for command in (
+        Command("ask", "command_ask", (_TEXT,), recipe=PLAIN),
         Command("reset", "command_reset"),
         Command("stop", "command_stop"),
         Command("regenerate", "command_regenerate"),
@@ -98,6 +114,18 @@ COMMANDS: dict[str, Command] = {
             ),
             recipe="understand",
         ),
+        Command("status", "command_status"),
+        Command("persona", "command_persona", (_HERE, Option("text", "option_persona", rest=True))),
+        Command(
+            "settings",
+            "command_settings",
+            (
+                Option("name", "option_setting", choices=workspaces.NAMES),
+                _HERE,
+                Option("value", "option_value", rest=True),
+            ),
+            admin=True,
+        ),
         Command("help", "command_help"),
     )
 }
@@ -120,7 +148,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who gives a command or message, where, and as which event of the platform."""
+    """Who gives a command or message, where, and as which event of the platform.
+
+    `channel`, `category`, `roles` and `context` are as in InboundMessage. A `moderator` may stop anyone's answer; an
+    `admin` may also change what is set for the place.
+    """
 
     place: Place
     person: Person
@@ -128,6 +160,17 @@ class Asker:
     language: str = "en"
     target: dict[str, Any] = field(default_factory=dict)
     shared: bool = False
+    channel: str | None = None
+    category: str | None = None
+    roles: tuple[str, ...] = ()
+    admin: bool = False
+    moderator: bool = False
+    context: tuple[ContextMessage, ...] = ()
+
+    @property
+    def may_moderate(self) -> bool:
+        """Whether they may stop anyone's answer."""
+        return self.admin or self.moderator
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +250,7 @@ def _word(command: Command, found: dict[str, str], rest: str) -> tuple[str, str,
     word, after = (*rest.split(None, 1), "", "")[:2]
     for option in command.options:
         choice = word.lower() if option.required else word
-        if choice in option.choices and option.name not in found and (after or option.required):
+        if choice in option.choices and not option.named and option.name not in found and (after or option.required):
             return option.name, choice, after
     return None
 
@@ -219,7 +262,7 @@ async def handle(service: Service, typed: str, asker: Asker) -> Outcome:
 
 
 async def say(
-    service: Service, said: str, asker: Asker, *, recipe: str = "chat", arguments: dict[str, str] | None = None
+    service: Service, said: str, asker: Asker, *, recipe: str = PLAIN, arguments: dict[str, str] | None = None
 ) -> Answering:
     """Hand a message to core. Raises MessageRefused."""
     received = await service.receive(
@@ -233,6 +276,10 @@ async def say(
             arguments=arguments or {},
             target=asker.target,
             shared=asker.shared,
+            channel=asker.channel,
+            category=asker.category,
+            roles=asker.roles,
+            context=asker.context,
         )
     )
     return Answering(await service.turn(asker.place, received.turn_id), received.duplicate)
@@ -241,6 +288,8 @@ async def say(
 async def run(service: Service, call: Call, asker: Asker) -> Outcome:
     """Do what the command says. Raises PajamaError."""
     command = COMMANDS[call.name]
+    if command.admin and not asker.admin:
+        raise AdminsOnly
     if command.recipe is not None:
         arguments = {name: value for name, value in call.arguments.items() if name != "text"}
         return await say(service, call.arguments["text"], asker, recipe=command.recipe, arguments=arguments)
@@ -253,19 +302,32 @@ async def _reset(service: Service, call: Call, asker: Asker) -> Outcome:
 
 
 async def _stop(service: Service, call: Call, asker: Asker) -> Outcome:
-    """Stop everything that the asker waits for here. Raises NotAllowed where only others wait."""
+    """Stop everything that the asker waits for here; where only others wait, a moderator stops that.
+
+    Raises NotAllowed where only others wait and the asker is no moderator.
+    """
+    waiting = [turn for turn in await service.history(asker.place) if not turn.state.ended]
+    try:
+        stopped = await _stop_all(service, waiting, asker, moderator=False)
+    except NotAllowed:
+        if not asker.may_moderate:
+            raise
+        stopped = await _stop_all(service, waiting, asker, moderator=True)
+    return Told(text("stopped" if stopped else "nothing_to_stop", asker.language))
+
+
+async def _stop_all(service: Service, waiting: list[TurnView], asker: Asker, *, moderator: bool) -> bool:
+    """Stop what the asker may; False where nothing waits. Raises NotAllowed where they may stop none of it."""
     stopped, refused = False, None
-    for turn in reversed(await service.history(asker.place)):  # or the next would begin as the first one stops
-        if turn.state.ended:
-            continue
+    for turn in reversed(waiting):  # or the next would begin as the first one stops
         try:
-            await service.cancel(asker.place, asker.person, turn.turn_id)
+            await service.cancel(asker.place, asker.person, turn.turn_id, moderator=moderator)
             stopped = True
         except NotAllowed as error:  # somebody else's in the same conversation
             refused = error
     if refused and not stopped:
         raise refused
-    return Told(text("stopped" if stopped else "nothing_to_stop", asker.language))
+    return stopped
 
 
 async def _regenerate(service: Service, call: Call, asker: Asker) -> Outcome:
@@ -292,8 +354,21 @@ async def _feedback(service: Service, call: Call, asker: Asker) -> Outcome:
 
 
 async def _help(service: Service, call: Call, asker: Asker) -> Outcome:
-    lines = [f"- `{command.usage}`: {text(command.description, asker.language)}" for command in COMMANDS.values()]
+    theirs = [command for command in COMMANDS.values() if asker.admin or not command.admin]
+    lines = [f"- `{command.usage}`: {text(command.description, asker.language)}" for command in theirs]
     return Told("\n".join([text("help_head", asker.language), "", *lines]))
+
+
+async def _settings(service: Service, call: Call, asker: Asker) -> Outcome:
+    return Told(await managing.settings(service, asker, call.arguments))
+
+
+async def _persona(service: Service, call: Call, asker: Asker) -> Outcome:
+    return Told(await managing.persona(service, asker, call.arguments))
+
+
+async def _status(service: Service, call: Call, asker: Asker) -> Outcome:
+    return Told(await managing.status(service, asker))
 
 
 async def _last_answered(service: Service, asker: Asker) -> TurnView | None:
@@ -308,5 +383,8 @@ _ACTIONS: dict[str, Callable[[Service, Call, Asker], Awaitable[Outcome]]] = {
     "regenerate": _regenerate,
     "why": _why,
     "feedback": _feedback,
+    "status": _status,
+    "persona": _persona,
+    "settings": _settings,
     "help": _help,
 }

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy import and_, bindparam, func, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from core.database import insert_new
-from core.errors import Busy, Conflict, NotAllowed, NotFound
+from core import access, context
+from core.errors import AccessDenied, Busy, Conflict, NotAllowed, NotFound
+from core.introductions import introduce
 from core.models import (
     Conversation,
     Generation,
@@ -27,6 +29,10 @@ from core.models import (
 )
 from core.turns import in_state
 from core.values import FinishReason, InboundMessage, Person, Place, TurnState
+from core.workspaces import ChannelSettings, WorkspaceSettings
+
+PLAIN = "chat"
+"""The recipe of a message that asks for none; a channel may have another for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,51 +62,101 @@ _THIS_PERSON = and_(_PERSON.c.platform == bindparam("platform"), _PERSON.c.exter
 _THIS_WORKSPACE = and_(
     _WORKSPACE.c.platform == bindparam("platform"), _WORKSPACE.c.external_id == bindparam("workspace")
 )
+_THIS_CONVERSATION = and_(
+    _CONVERSATION.c.workspace_id == _WORKSPACE.c.id, _CONVERSATION.c.external_id == bindparam("conversation")
+)
 _QUEUED = select(func.count()).where(in_state(_TURN.c.state, TurnState.QUEUED))
+_QUEUED_OF_PERSON = _QUEUED.where(_TURN.c.participant_id == _PERSON.c.id).correlate(_PERSON)
+_ONE_ROW = select(literal(1).label("one")).subquery("one_row")
 
-_LOOK = select(
-    select(_TURN.c.id).where(_TURN.c.source_key == bindparam("source_key")).scalar_subquery().label("known_turn"),
-    select(_PERSON.c.id).where(_THIS_PERSON).scalar_subquery().label("person"),
-    select(_PERSON.c.display_name).where(_THIS_PERSON).scalar_subquery().label("display_name"),
-    select(_WORKSPACE.c.id).where(_THIS_WORKSPACE).scalar_subquery().label("workspace"),
-    select(_CONVERSATION.c.id)
-    .join(_WORKSPACE, _WORKSPACE.c.id == _CONVERSATION.c.workspace_id)
-    .where(_THIS_WORKSPACE, _CONVERSATION.c.external_id == bindparam("conversation"))
-    .scalar_subquery()
-    .label("conversation"),
-    _QUEUED.scalar_subquery().label("queued"),
-    _QUEUED.join(_PERSON, _PERSON.c.id == _TURN.c.participant_id)
-    .where(_THIS_PERSON)
-    .scalar_subquery()
-    .label("queued_of_person"),
+_LOOK = (
+    select(
+        select(_TURN.c.id).where(_TURN.c.source_key == bindparam("source_key")).scalar_subquery().label("known_turn"),
+        _PERSON.c.id.label("person"),
+        _PERSON.c.display_name,
+        _WORKSPACE.c.id.label("workspace"),
+        _WORKSPACE.c.settings,
+        _CONVERSATION.c.id.label("conversation"),
+        _CONVERSATION.c.channel,
+        _CONVERSATION.c.shared,
+        _QUEUED.scalar_subquery().label("queued"),
+        _QUEUED_OF_PERSON.scalar_subquery().label("queued_of_person"),
+    )
+    .select_from(_ONE_ROW)
+    .outerjoin(_PERSON, _THIS_PERSON)
+    .outerjoin(_WORKSPACE, _THIS_WORKSPACE)
+    .outerjoin(_CONVERSATION, _THIS_CONVERSATION)
 )
 
 _NEXT_SEQ = (
     update(_CONVERSATION)
     .where(_CONVERSATION.c.id == bindparam("of_conversation"))
-    .values(next_seq=_CONVERSATION.c.next_seq + 1)
+    .values(next_seq=_CONVERSATION.c.next_seq + bindparam("taken"))
     .returning(_CONVERSATION.c.next_seq)
 )
-_ADD_MESSAGE = insert(_MESSAGE).returning(_MESSAGE.c.id)
 _ADD_REVISION = insert(_REVISION)
 _ADD_TURN = insert(_TURN).returning(_TURN.c.id)
 
 
+def _say_or_take_up(dialect: Any) -> Any:
+    """Adds a Message; one that was read for context becomes the newest, with one more wording. None where deleted."""
+    add = dialect.insert(_MESSAGE)
+    taken_up = {
+        "seq": add.excluded.seq,
+        "participant_id": add.excluded.participant_id,
+        "revision": _MESSAGE.c.revision + 1,
+    }
+    return add.on_conflict_do_update(
+        index_elements=["conversation_id", "external_id"], set_=taken_up, where=_MESSAGE.c.deleted_at.is_(None)
+    ).returning(_MESSAGE.c.id, _MESSAGE.c.revision)
+
+
+_ADD_MESSAGE = {"sqlite": _say_or_take_up(sqlite), "postgresql": _say_or_take_up(postgresql)}
+
+
 def receive(session: Session, message: InboundMessage, text: str, limits: QueueLimits, now: datetime) -> Received:
-    """Store `message`, whose cleaned text is `text`, and its Turn. Raises Busy; the same event again is no error."""
+    """Store `message`, whose cleaned text is `text`, its context and its Turn. The same event again is no error.
+
+    Raises AccessDenied, Busy, QuotaUsed, and NotFound where the message was deleted before it was asked about.
+    """
     found: Any = session.execute(_LOOK, _lookup(message)).one()
     if found.known_turn is not None:
         known = session.get_one(Turn, found.known_turn)
         return Received(known.id, known.conversation_id, known.state, queue_position(session, known.id), duplicate=True)
+    settings = WorkspaceSettings.of(found.settings)
+    access.check(settings, message)
     if found.queued_of_person >= limits.turns_per_person:
         raise Busy(found.queued_of_person)
     if found.queued >= limits.turns:
         raise Busy(found.queued)
-    if None in (found.person, found.workspace, found.conversation) or found.display_name != message.person.display_name:
-        _introduce(session, message, now)
+    beside = context.news(session, found.conversation, message)
+    if beside or _is_news(found, message):
+        introduce(session, message, beside, now)
         found = session.execute(_LOOK, _lookup(message)).one()
-    turn_id = _add_turn(session, message, text, found, now)
+    access.check_quota(session, settings, found.workspace, found.person, now)
+    seq = _next_seq(session, found.conversation, len(beside))
+    if beside:
+        context.add(session, found.conversation, beside, seq - len(beside), now)
+    here = settings.for_channel(found.channel)
+    turn_id = _add_turn(session, _with_recipe(message, here), text, found, seq, now)
     return Received(turn_id, found.conversation, TurnState.QUEUED, ahead=found.queued)
+
+
+def _is_news(found: Any, message: InboundMessage) -> bool:
+    """Whether anything of who speaks, and where, is to be written down first."""
+    return (
+        None in (found.person, found.workspace, found.conversation)
+        or found.display_name != message.person.display_name
+        or (message.shared and not found.shared)
+        or message.channel not in (None, found.channel)
+    )
+
+
+def _with_recipe(message: InboundMessage, here: ChannelSettings) -> InboundMessage:
+    """A plain message becomes one for the channel's recipe."""
+    if message.recipe != PLAIN or here.recipe is None:
+        return message
+    return message.model_copy(update={"recipe": here.recipe})
 
 
 def _lookup(message: InboundMessage) -> dict[str, str]:
@@ -114,35 +170,26 @@ def _lookup(message: InboundMessage) -> dict[str, str]:
     }
 
 
-def introduce_person(session: Session, platform: str, person: Person, now: datetime) -> None:
-    """Add the Participant if they are new, and take a new display name."""
-    key = {"platform": platform, "external_id": person.id}
-    insert_new(session, Participant, tuple(key), {**key, "created_at": now})
-    session.execute(update(Participant).filter_by(**key).values(display_name=person.display_name))
+def _next_seq(session: Session, conversation_id: int, before: int) -> int:
+    """A sequence number that nobody else has, with `before` more free before it. Locks the Conversation."""
+    taken = {"of_conversation": conversation_id, "taken": before + 1}
+    following: int = session.execute(_NEXT_SEQ, taken).scalar_one()
+    return following - 1
 
 
-def _introduce(session: Session, message: InboundMessage, now: datetime) -> None:
-    """Add the Participant, Workspace and Conversation that are new, and take a new display name."""
-    place = message.place
-    introduce_person(session, place.platform, message.person, now)
-    key = {"platform": place.platform, "external_id": place.workspace}
-    insert_new(session, Workspace, tuple(key), {**key, "settings": {}, "created_at": now})
-    workspace_id = session.scalars(select(Workspace.id).filter_by(**key)).one()
-    row = {"workspace_id": workspace_id, "external_id": place.conversation, "shared": message.shared, "created_at": now}
-    insert_new(session, Conversation, ("workspace_id", "external_id"), row)
-
-
-def _add_turn(session: Session, message: InboundMessage, text: str, found: Any, now: datetime) -> int:
-    following: int = session.execute(_NEXT_SEQ, {"of_conversation": found.conversation}).scalar_one()
-    common = {"conversation_id": found.conversation, "participant_id": found.person, "seq": following - 1}
-    stored = {**common, "external_id": message.event_id, "created_at": now}
-    message_id: int = session.execute(_ADD_MESSAGE, stored).scalar_one()
-    session.execute(_ADD_REVISION, {"message_id": message_id, "number": 1, "text": text, "created_at": now})
+def _add_turn(session: Session, message: InboundMessage, text: str, found: Any, seq: int, now: datetime) -> int:
+    common = {"conversation_id": found.conversation, "participant_id": found.person, "seq": seq}
+    add_message = _ADD_MESSAGE[session.get_bind().dialect.name]
+    added = session.execute(add_message, {**common, "external_id": message.event_id, "created_at": now}).one_or_none()
+    if added is None:
+        raise NotFound("The message was deleted.")
+    revision = {"message_id": added.id, "number": added.revision, "text": text, "created_at": now}
+    session.execute(_ADD_REVISION, revision)
     turn = {
         **common,
         "source_key": _lookup(message)["source_key"],
         "workspace_id": found.workspace,
-        "message_id": message_id,
+        "message_id": added.id,
         "recipe": message.recipe,
         "arguments": message.arguments,
         "language": message.language,
@@ -156,7 +203,8 @@ def _add_turn(session: Session, message: InboundMessage, text: str, found: Any, 
 def edit(session: Session, place: Place, event_id: str, text: str, now: datetime) -> Turn | None:
     """Give the message a new wording and its Turn, if it has one, back to the queue.
 
-    None: not known, deleted, or the wording is the same, as when a platform only adds a preview of a link.
+    None: not known, deleted, or the wording is the same, as when a platform only adds a preview of a link. Of a person
+    who has been blocked since, the wording is kept and nothing is answered.
     """
     message = _message(session, place, event_id)
     if message is None or message.deleted_at is not None:
@@ -167,7 +215,7 @@ def edit(session: Session, place: Place, event_id: str, text: str, now: datetime
     message.revision += 1
     session.add(MessageRevision(message_id=message.id, number=message.revision, text=text, created_at=now))
     turn = session.scalar(select(Turn).where(Turn.message_id == message.id).with_for_update())
-    if turn is not None:
+    if turn is not None and not _is_blocked(session, turn):
         _requeue(session, turn, now)
     return turn
 
@@ -185,23 +233,30 @@ def delete(session: Session, place: Place, event_id: str, now: datetime) -> Turn
     return turn
 
 
-def cancel(session: Session, place: Place, person: Person, turn_id: int, now: datetime) -> Turn:
+def cancel(
+    session: Session, place: Place, person: Person, turn_id: int, now: datetime, *, moderator: bool = False
+) -> Turn:
     """Cancel a queued Turn, or ask the worker of a running one to; an ended one stays as it is.
 
-    Raises NotFound, and NotAllowed for anyone but the asker.
+    Raises NotFound, and NotAllowed for anyone but the asker or a moderator.
     """
-    turn = _asked_by(session, place, person, turn_id)
+    turn = find_turn(session, place, turn_id, lock=True) if moderator else _asked_by(session, place, person, turn_id)
     _cancel(session, turn, now)
     return turn
 
 
 def regenerate(session: Session, place: Place, person: Person, turn_id: int, now: datetime) -> Turn:
-    """Put an ended Turn back to the queue for another Generation. Raises NotFound, NotAllowed, and Conflict if open."""
+    """Put an ended Turn back to the queue for another Generation.
+
+    Raises NotFound, NotAllowed, Conflict if it is open, and AccessDenied where the asker has been blocked since.
+    """
     turn = _asked_by(session, place, person, turn_id)
     if not turn.state.ended:
         raise Conflict(f"Turn {turn_id} is {turn.state}: it is being answered already.")
     if session.get_one(Message, turn.message_id).deleted_at is not None:
         raise NotFound(f"The message of turn {turn_id} was deleted.")
+    if _is_blocked(session, turn):
+        raise AccessDenied("person")
     _requeue(session, turn, now)
     return turn
 
@@ -223,6 +278,19 @@ def queue_position(session: Session, turn_id: int) -> int:
         (Turn.queued_at < turn.queued_at) | ((Turn.queued_at == turn.queued_at) & (Turn.id < turn.id)),
     )
     return session.scalar(older) or 0
+
+
+_COUNT_OPEN = (
+    select(_TURN.c.state, func.count().label("turns"))
+    .where(in_state(_TURN.c.state, TurnState.QUEUED, TurnState.RUNNING))
+    .group_by(_TURN.c.state)
+)
+
+
+def count_open(session: Session) -> tuple[int, int]:
+    """How many Turns wait and how many run."""
+    counts: dict[TurnState, int] = {row.state: row.turns for row in session.execute(_COUNT_OPEN)}
+    return counts.get(TurnState.QUEUED, 0), counts.get(TurnState.RUNNING, 0)
 
 
 def find_conversation(session: Session, place: Place) -> Conversation | None:
@@ -273,6 +341,12 @@ def _asked_by(session: Session, place: Place, person: Person, turn_id: int) -> T
     if asker is None or asker.id != turn.participant_id:
         raise NotAllowed("Only the person who asked may do that.")
     return turn
+
+
+def _is_blocked(session: Session, turn: Turn) -> bool:
+    """Whether who asked has been blocked; of roles and categories, a Turn that was taken keeps no note."""
+    settings = WorkspaceSettings.of(session.get_one(Workspace, turn.workspace_id).settings)
+    return session.get_one(Participant, turn.participant_id).external_id in settings.blocked_users
 
 
 def _cancel(session: Session, turn: Turn, now: datetime) -> None:

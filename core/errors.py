@@ -10,11 +10,16 @@ PajamaError
 │   ├── EmptyMessage
 │   ├── MessageTooLong
 │   ├── Busy
+│   ├── AccessDenied         the Workspace does not let this person, or anyone in this channel, be answered
+│   ├── QuotaUsed
 │   ├── UnknownRecipe
 │   ├── UnknownCommand
-│   └── BadCommand
+│   ├── BadCommand
+│   └── BadSetting
+│       └── UnknownSetting
 ├── NotFound                 no such Turn, Generation or Conversation in this Workspace
 ├── NotAllowed               this Participant may not do that
+│   └── AdminsOnly
 ├── Conflict                 the Turn is in another state than the call needs
 ├── RecipeError              a prompt recipe does not render
 ├── LeaseLost                another worker has the Turn now
@@ -32,6 +37,7 @@ worded in `bots/texts`, found by `code`.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 
 class FailureCode(StrEnum):
@@ -112,6 +118,27 @@ class Busy(MessageRefused):
         self.ahead = ahead
 
 
+class AccessDenied(MessageRefused):
+    """The workspace does not let this be answered. `reason` is `person` or `channel`."""
+
+    code = "access"
+
+    def __init__(self, reason: Literal["person", "channel"]) -> None:
+        super().__init__(f"The workspace's settings do not let this {reason} be answered.")
+        self.reason = reason
+
+
+class QuotaUsed(MessageRefused):
+    """The day's quota is used up; another day begins in `hours`, rounded up."""
+
+    code = "quota"
+
+    def __init__(self, limit: int, hours: int) -> None:
+        super().__init__(f"All {limit} turns of the day are used; a new day begins within {hours} h.")
+        self.limit = limit
+        self.hours = hours
+
+
 class UnknownRecipe(MessageRefused):
     """There is no such recipe."""
 
@@ -145,6 +172,23 @@ class BadCommand(MessageRefused):
         self.usage = usage
 
 
+class BadSetting(MessageRefused):
+    """The setting cannot have that value. `right` is what it can have."""
+
+    code = "bad_setting"
+
+    def __init__(self, name: str, right: tuple[str, ...]) -> None:
+        super().__init__(f"The setting {name} takes {', '.join(right)}.")
+        self.name = name
+        self.right = right
+
+
+class UnknownSetting(BadSetting):
+    """There is no such setting. `right` names those that there are."""
+
+    code = "unknown_setting"
+
+
 class NotFound(PajamaError):
     """There is no such thing in this workspace."""
 
@@ -155,6 +199,12 @@ class NotAllowed(PajamaError):
     """This participant may not do that."""
 
     code = "not_allowed"
+
+
+class AdminsOnly(NotAllowed):
+    """Only people who manage the workspace may do that."""
+
+    code = "admin"
 
 
 class Conflict(PajamaError):

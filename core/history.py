@@ -1,7 +1,7 @@
 """What was said: as Speech for the next Prompt, as views for people, and as the Prompt that the model saw.
 
-Reads only. Every function but `turn_view`, `undelivered` and `open_turns`, which serve reply following inside a bot
-process, is given the place it may read.
+Reads only. Every function but `turn_view`, `undelivered` and `open_turns`, which serve the work inside a bot process,
+is given the place or the Workspace it may read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from core.conversations import find_conversation
 from core.errors import NotFound
 from core.models import (
     Conversation,
+    Delivery,
     Feedback,
     Generation,
     Message,
@@ -99,7 +100,8 @@ class Explanation:
 
 # Built once: putting a statement together costs more than SQLite takes to run it.
 _MESSAGE, _REVISION, _PERSON, _TURN, _GENERATION = tables(Message, MessageRevision, Participant, Turn, Generation)
-_CONVERSATION, _WORKSPACE, _FEEDBACK = tables(Conversation, Workspace, Feedback)
+_CONVERSATION, _WORKSPACE, _FEEDBACK, _DELIVERY = tables(Conversation, Workspace, Feedback, Delivery)
+_ANSWER = _GENERATION.alias("any_answer")
 _NEWEST_REVISION = and_(_REVISION.c.message_id == _MESSAGE.c.id, _REVISION.c.number == _MESSAGE.c.revision)
 _SELECTED = and_(_GENERATION.c.turn_id == _TURN.c.id, _GENERATION.c.selected)
 
@@ -202,6 +204,19 @@ _OPEN = (
     .order_by(_TURN.c.id)
     .limit(bindparam("most"))
 )
+_OF_MESSAGE = (
+    _VIEWS.where(
+        _WORKSPACE.c.platform == bindparam("on_platform"),
+        _WORKSPACE.c.external_id == bindparam("in_workspace"),
+        _TURN.c.id.in_(
+            select(_ANSWER.c.turn_id)
+            .join(_DELIVERY, _DELIVERY.c.generation_id == _ANSWER.c.id)
+            .where(_DELIVERY.c.external_id == bindparam("as_message"))
+        ),
+    )
+    .order_by(_TURN.c.id.desc())
+    .limit(1)
+)
 _NO_SEQ = 2**31 - 1
 
 
@@ -243,6 +258,13 @@ def undelivered(session: Session, platform: str, limit: int) -> list[TurnView]:
 def open_turns(session: Session, platform: str, limit: int) -> list[TurnView]:
     """Turns of a platform that are queued or running, oldest first."""
     return [_view(row) for row in session.execute(_OPEN, {"on_platform": platform, "most": limit})]
+
+
+def turn_of_message(session: Session, platform: str, workspace: str, external_id: str) -> TurnView | None:
+    """The Turn of whose answers a chunk stands on the platform as this message; an earlier answer counts too."""
+    values = {"on_platform": platform, "in_workspace": workspace, "as_message": external_id}
+    row = session.execute(_OF_MESSAGE, values).one_or_none()
+    return _view(row) if row is not None else None
 
 
 def _view(row: Any) -> TurnView:

@@ -111,7 +111,10 @@ class Participant(Base):
 
 
 class Conversation(Base):
-    """One thread, DM or session. `cut_seq` is where the Prompt's history starts; a reset moves both marks."""
+    """One thread, DM or session. `cut_seq` is where the Prompt's history starts; a reset moves both marks.
+
+    `channel` is the platform's channel that it lives in, by which its settings are found.
+    """
 
     __tablename__ = "conversation"
     __table_args__ = (UniqueConstraint("workspace_id", "external_id"),)
@@ -119,6 +122,7 @@ class Conversation(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id"))
     external_id: Mapped[str] = mapped_column(String(200))
+    channel: Mapped[str | None] = mapped_column(String(200))
     shared: Mapped[bool] = mapped_column(default=False)
     next_seq: Mapped[int] = mapped_column(Integer, default=1)
     cut_seq: Mapped[int] = mapped_column(Integer, default=1)
@@ -178,7 +182,8 @@ class Turn(Base):
             where="delivered_at IS NULL AND state IN ('done', 'failed', 'cancelled')",
         ),
         Index(None, "message_id"),
-        Index(None, "participant_id"),
+        Index("ix_turn_participant", "participant_id", "workspace_id", "queued_at"),
+        Index("ix_turn_workspace", "workspace_id", "queued_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -253,7 +258,7 @@ class Delivery(Base):
     """One chunk of one Generation on the platform. Written just before each send, completed just after."""
 
     __tablename__ = "delivery"
-    __table_args__ = (UniqueConstraint("generation_id", "chunk"),)
+    __table_args__ = (UniqueConstraint("generation_id", "chunk"), Index(None, "external_id"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id"))

@@ -40,7 +40,10 @@ def forget(session: Session, participant_id: int, now: datetime) -> Forgotten:
     messages = select(Message.id).where(Message.participant_id == participant_id)
     # Messages before Turns, as every other change locks them: an edit on its way is waited for, then purged too.
     deleted = session.execute(
-        update(Message).where(Message.participant_id == participant_id).values(deleted_at=now).returning(Message.id),
+        update(Message)
+        .where(Message.participant_id == participant_id)
+        .values(deleted_at=now)
+        .returning(Message.conversation_id),
         execution_options={"synchronize_session": False},
     ).all()
     turns = session.scalars(select(Turn).where(Turn.participant_id == participant_id).with_for_update()).all()
@@ -62,7 +65,7 @@ def forget(session: Session, participant_id: int, now: datetime) -> Forgotten:
         comments=len(comments),
         turn_ids=tuple(turn.id for turn in turns),
         withdrawn=tuple(withdrawn),
-        conversation_ids=tuple({turn.conversation_id for turn in turns}),
+        conversation_ids=tuple({row.conversation_id for row in deleted}),  # also where they were read for context only
     )
 
 

@@ -1,7 +1,7 @@
 """Prompt: the exact ordered content that the model sees, and how it is put together within the token budget.
 
 The order is fixed: persona and recipe (system), history from the cut on, then passages and the new message in one
-last `user` part. The cut is a Turn's sequence number, kept by the Conversation. History stands whole from it on; only
+last `user` part. The cut is a Message's sequence number, kept by the Conversation. History stands whole from it on; only
 when the budget overflows does the cut move forward, so far that history takes at most half of the room that the
 system part and the last part leave. So the prompt of a Turn starts with the prompt and the answer of the Turn before
 for many Turns, and the model's key-value cache holds that prefix. It holds exactly where the recipe's last part is
@@ -65,8 +65,8 @@ class Answer:
 class Speech:
     """What someone said, with its answer: a Turn, or a message that is read for context only.
 
-    `seq` is the Turn's sequence number; a context-only message has that of the last Turn before it, or 0. `text` is
-    None where it was purged: then neither it nor its answer is shown. `speaker` is the display name.
+    `seq` is the sequence number of the Message in its Conversation, which its Turn shares. `text` is None where it was
+    purged: then neither it nor its answer is shown. `speaker` is the display name.
     """
 
     seq: int

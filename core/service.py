@@ -6,8 +6,10 @@ knows no platform, words nothing for people, and every call but those of reply f
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import redis.asyncio
@@ -16,19 +18,22 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import conversations, deliveries, feedback, history, privacy, recipes
+from core import backfill, conversations, deliveries, feedback, history, privacy, recipes, workspaces
+from core.backfill import BackfillPoint
 from core.conversations import QueueLimits, Received
 from core.database import AsyncDatabase
 from core.deliveries import DeliveryView
 from core.errors import EmptyMessage, MessageTooLong, UnknownRecipe
 from core.history import Explanation, TurnView
 from core.models import Turn
+from core.presence import WorkerStatus, ready_workers
 from core.privacy import Forgotten
 from core.queue import WakeUps, make_celery
-from core.redis import connect_async, reply_key, translated
+from core.redis import connect, connect_async, reply_key, translated
 from core.settings import Settings
 from core.streams import Control, ReplyFollower, tell_end
 from core.values import (
+    ContextMessage,
     FinishReason,
     InboundMessage,
     Person,
@@ -39,12 +44,23 @@ from core.values import (
     TurnState,
     clean_text,
 )
+from core.workspaces import WorkspaceSettings
 
 log = structlog.get_logger(__name__)
 
 MAX_COMMENT_CHARS = 2_000
 MAX_HISTORY_TURNS = 500
 _ANY_FENCE = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How Pajama does. `ahead` is what is queued before the newest question of the place that was asked about."""
+
+    workers: tuple[WorkerStatus, ...]
+    queued: int
+    running: int
+    ahead: int = 0
 
 
 class Service:
@@ -59,15 +75,16 @@ class Service:
         self.follower = ReplyFollower(client, settings.redis_prefix)
 
     async def receive(self, message: InboundMessage) -> Received:
-        """Store what someone wrote and queue its Turn; the same event again is the same Turn.
+        """Store what someone wrote, and its context, and queue its Turn; the same event again is the same Turn.
 
-        Raises EmptyMessage, MessageTooLong, UnknownRecipe, Busy.
+        Raises EmptyMessage, MessageTooLong, UnknownRecipe, Busy, AccessDenied, QuotaUsed, and NotFound where the
+        message was deleted before it was asked about.
         """
         if message.recipe not in recipes.NAMES:
             raise UnknownRecipe(message.recipe, recipes.NAMES)
         text = self._checked(message.text)
         arguments = {name: self._cleaned(value) for name, value in message.arguments.items()}
-        message = message.model_copy(update={"arguments": arguments})
+        message = message.model_copy(update={"arguments": arguments, "context": self._readable(message.context)})
         try:
             received = await self._database.write(conversations.receive, message, text, self._limits, _now())
         except IntegrityError:  # the same event is being stored by another task: now it is there
@@ -98,9 +115,12 @@ class Service:
         await self._tell_end(turn)
         return await self.turn_status(turn.id)
 
-    async def cancel(self, place: Place, person: Person, turn_id: int) -> TurnState:
-        """Stop a Turn; what was generated so far stays. Returns its state now. Raises NotFound, NotAllowed."""
-        turn = await self._database.write(conversations.cancel, place, person, turn_id, _now())
+    async def cancel(self, place: Place, person: Person, turn_id: int, *, moderator: bool = False) -> TurnState:
+        """Stop a Turn; what was generated so far stays. Returns its state now.
+
+        Raises NotFound, and NotAllowed for anyone but the asker or a moderator.
+        """
+        turn = await self._database.write(conversations.cancel, place, person, turn_id, _now(), moderator=moderator)
         if turn.state is TurnState.RUNNING:
             await self._tell_cancel(turn_id, turn.fence)
         else:
@@ -108,7 +128,7 @@ class Service:
         return turn.state
 
     async def regenerate(self, place: Place, person: Person, turn_id: int) -> TurnView:
-        """Answer an ended Turn once more. Raises NotFound, NotAllowed, and Conflict where it is still open."""
+        """Answer an ended Turn once more. Raises NotFound, NotAllowed, AccessDenied, and Conflict if it is open."""
         await self._database.write(conversations.regenerate, place, person, turn_id, _now())
         self._wake_ups.send_soon(turn_id)
         return await self.turn_status(turn_id)
@@ -155,6 +175,33 @@ class Service:
                 await self._tell_end(turn)
         return forgotten
 
+    # What is set for a Workspace, and how Pajama does.
+
+    async def workspace_settings(self, place: Place) -> WorkspaceSettings:
+        """What is set for the Workspace and its channels."""
+        return await self._database.read(workspaces.load, place.platform, place.workspace)
+
+    async def change_setting(
+        self, place: Place, name: str, value: object, channel: str | None = None
+    ) -> WorkspaceSettings:
+        """Set one thing, for one channel where it is given; None brings the default back. Who may is asked before.
+
+        Raises BadSetting, and UnknownSetting with the names that there are.
+        """
+        settings = await self._database.write(
+            workspaces.change, place.platform, place.workspace, name, value, channel, now=_now()
+        )
+        log.info("A setting was changed.", action="setting_changed", setting=name, workspace=place.workspace)
+        return settings
+
+    async def status(self, place: Place | None = None) -> Status:
+        """Who is ready and what waits, also ahead of the newest question at `place`. Raises QueueUnavailable."""
+        workers = await asyncio.to_thread(self._ready_workers)
+        queued, running = await self._database.read(conversations.count_open)
+        newest = await self.latest_turn(place) if place is not None else None
+        ahead = await self.queue_position(newest.turn_id) if newest is not None else 0
+        return Status(tuple(workers), queued, running, ahead)
+
     # Reply following and delivery, inside a bot process: by Turn, whatever its place.
 
     def follow(self, turn_id: int, after_fence: int = 0) -> AsyncGenerator[ReplyEvent]:
@@ -180,6 +227,14 @@ class Service:
     async def open_turns(self, platform: str, limit: int = 1000) -> list[TurnView]:
         """Turns that are queued or running, oldest first."""
         return await self._database.read(history.open_turns, platform, limit)
+
+    async def turn_of_message(self, platform: str, workspace: str, external_id: str) -> TurnView | None:
+        """The Turn that a message of ours on the platform is part of the answer to; None for any other message."""
+        return await self._database.read(history.turn_of_message, platform, workspace, external_id)
+
+    async def backfill_points(self, platform: str, since: datetime) -> list[BackfillPoint]:
+        """Where to look for what was missed: Conversations with a Turn since then, and the newest event of each."""
+        return await self._database.read(backfill.backfill_points, platform, since)
 
     async def deliveries(self, generation_id: int) -> list[DeliveryView]:
         """What the ledger holds of a Generation."""
@@ -214,6 +269,16 @@ class Service:
         if len(text) > limit:
             raise MessageTooLong(len(text), limit)
         return clean_text(text)
+
+    def _readable(self, messages: tuple[ContextMessage, ...]) -> tuple[ContextMessage, ...]:
+        """What can be read for context, cleaned; what is over-long is cut, as nobody waits for an answer to it."""
+        limit = self._settings.max_message_chars
+        cleaned = [each.model_copy(update={"text": clean_text(each.text[:limit])}) for each in messages]
+        return tuple(each for each in cleaned if each.text)
+
+    def _ready_workers(self) -> list[WorkerStatus]:
+        with connect(self._settings.redis_url) as client:
+            return ready_workers(client, self._settings.redis_prefix)
 
     async def _tell_cancel(self, turn_id: int, fence: int) -> None:
         """At once over Redis; where that is down, the worker's next heartbeat sees the same in SQL."""

@@ -72,6 +72,7 @@ class ClaimedTurn:
     seq: int
     text: str
     speaker: str | None
+    channel: str | None
     shared: bool
     recipe: str
     arguments: dict[str, str]
@@ -188,6 +189,7 @@ _CLAIMED = (
         _REVISION.c.number.label("revision"),
         _REVISION.c.text,
         _PERSON.c.display_name,
+        _CONVERSATION.c.channel,
         _CONVERSATION.c.shared,
         _CONVERSATION.c.cut_seq,
         _WORKSPACE.c.settings,
@@ -249,6 +251,7 @@ def _claimed(session: Session, turn: Any, now: datetime) -> ClaimedTurn:
         seq=turn.seq,
         text=found.text,
         speaker=found.display_name,
+        channel=found.channel,
         shared=found.shared,
         recipe=turn.recipe,
         arguments=turn.arguments,

@@ -113,12 +113,23 @@ class Person(Value):
     display_name: Annotated[Annotated[str, Field(max_length=80)] | None, BeforeValidator(_clean)] = None
 
 
+class ContextMessage(Value):
+    """Somebody's message that is read for context only: it gets no answer of its own."""
+
+    event_id: Identifier
+    person: Person
+    text: str
+
+
 class InboundMessage(Value):
     """What someone wrote, as an adapter hands it to core.
 
     `event_id` is the platform's own id of the message: the same one twice is the same Turn. `target` is the
     adapter's own note of where to answer (JSON-able; core stores it and never looks inside). `shared` says that
-    several people speak in this Conversation, so that each message carries its speaker's name in the Prompt.
+    several people speak in this Conversation, so that each message carries its speaker's name in the Prompt; it is
+    never taken back. `channel` is the platform's channel that the Conversation lives in (a thread's parent) and
+    `category` what the channel stands under; with the person's `roles` they decide which settings hold and who is
+    answered. `context` is what was said around the message, the oldest first; what is known already is kept once.
     """
 
     version: Literal[1] = 1
@@ -131,6 +142,10 @@ class InboundMessage(Value):
     arguments: dict[str, str] = Field(default_factory=dict)
     target: dict[str, Any] = Field(default_factory=dict)
     shared: bool = False
+    channel: Identifier | None = None
+    category: Identifier | None = None
+    roles: Annotated[tuple[Identifier, ...], Field(max_length=250)] = ()
+    context: Annotated[tuple[ContextMessage, ...], Field(max_length=20)] = ()
 
 
 class ReplyEventKind(StrEnum):

@@ -1,7 +1,6 @@
 """Running: where the Pajama of this machine is, as every other command finds it.
 
-Reads what the stack leaves in its data folder and what workers say of themselves in Redis. Knows no SQL and no Celery,
-so that a health check is cheap.
+Reads what the stack leaves in its data folder. Knows no SQL, no Redis and no Celery.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ import fcntl
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from core.redis import translated, worker_key
 from core.settings import Settings
 
 
@@ -43,13 +40,6 @@ def _held(lock: Path) -> bool:
         except BlockingIOError:
             return True
     return False
-
-
-def ready_workers(client: Any, prefix: str) -> list[dict[str, Any]]:
-    """What every ready worker says of itself. Raises QueueUnavailable."""
-    with translated():
-        keys = list(client.scan_iter(match=worker_key(prefix, "*"), count=1000))
-        return [json.loads(value) for value in client.mget(keys) if value] if keys else []
 
 
 def web_url(settings: Settings) -> str:

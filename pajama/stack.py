@@ -15,18 +15,19 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import structlog
 
 from core.database import Database, upgrade
 from core.errors import AlreadyRunning, PajamaError, QueueUnavailable, SettingsError
+from core.presence import WorkerStatus, ready_workers
 from core.queue import WakeUps, make_celery
 from core.reaper import Reaper
 from core.redis import connect, translated
 from core.settings import Settings, variable
 from pajama.processes import Child
-from pajama.running import Running, find_running, reachable_host, ready_workers, web_url
+from pajama.running import Running, find_running, reachable_host, web_url
 from pajama.valkey import EmbeddedValkey
 
 log = structlog.get_logger(__name__)
@@ -97,7 +98,7 @@ class Stack:
         self._reaper.start()
         self._say_where()
 
-    def wait_until_ready(self, leave: threading.Event | None = None) -> dict[str, Any] | None:
+    def wait_until_ready(self, leave: threading.Event | None = None) -> WorkerStatus | None:
         """The worker's own words (model, revision) once it and the page are ready; None when `leave` is set first.
 
         However long a model takes to come: a wait ends when a process cannot start. Raises PajamaError with its words.
@@ -109,7 +110,7 @@ class Stack:
                     if child.hopeless:
                         raise PajamaError(f"{child.last_words()}\nThe log of {child.name} is {child.log_file}.")
                 pid = self._children[0].pid
-                ready = [w for w in ready_workers(client, self._settings.redis_prefix) if w["pid"] == pid]
+                ready = [w for w in ready_workers(client, self._settings.redis_prefix) if w.pid == pid]
                 if ready and (not self._web or self._page_listens()):
                     return ready[0]
                 leave.wait(0.05)

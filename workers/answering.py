@@ -30,6 +30,7 @@ from core.settings import Settings
 from core.streams import ReplyPublisher
 from core.turns import ClaimedTurn, Outcome, Source
 from core.values import FinishReason, ReplyEvent, ReplyEventKind, SamplingParams, TurnState, Usage
+from core.workspaces import WorkspaceSettings
 from workers.generator import Finished, Generator, KvScope, TextDelta
 from workers.running import RunningTurn, RunningTurns
 
@@ -180,8 +181,10 @@ class Answering:
             turn,
             lambda session: load_history(session, claimed.conversation_id, claimed.cut_seq, claimed.seq, revision),
         )
-        persona = str(claimed.workspace_settings.get("persona") or self._settings.persona)
-        recipe = recipes.load(claimed.recipe, claimed.workspace_settings.get("recipes"))
+        own = WorkspaceSettings.of(claimed.workspace_settings)
+        here = own.for_channel(claimed.channel)
+        persona = here.persona or self._settings.persona
+        recipe = recipes.load(claimed.recipe, own.recipes)
         request = PromptRequest(
             recipe=recipe,
             newest=Speech(claimed.seq, claimed.message_id, claimed.revision, claimed.text, claimed.speaker),
@@ -189,7 +192,7 @@ class Answering:
             history=history,
             cut_seq=claimed.cut_seq,
             persona=persona,
-            language=claimed.language,
+            language=here.language or claimed.language,
             arguments=claimed.arguments,
             shared=claimed.shared,
         )

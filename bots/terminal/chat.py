@@ -30,10 +30,10 @@ _EARLIER_TURNS = 5
 
 
 def local_asker(conversation: str, language: str) -> Asker:
-    """Whoever sits at this machine, about to say something new."""
+    """Whoever sits at this machine, which is theirs, about to say something new."""
     place = Place(platform="terminal", workspace="local", conversation=conversation)
     person, event_id = Person(id="local"), secrets.token_hex(12)
-    return Asker(place=place, person=person, event_id=event_id, language=negotiate([language]))
+    return Asker(place=place, person=person, event_id=event_id, language=negotiate([language]), admin=True)
 
 
 async def ask_once(service: Service, typed: str, conversation: str = "main", language: str = "en") -> TurnView | str:

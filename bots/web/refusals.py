@@ -16,6 +16,7 @@ from bots.texts import sentence_for, text
 from bots.web.headers import SECURITY_HEADERS
 from bots.web.language import language_of
 from core.errors import (
+    AccessDenied,
     Busy,
     Conflict,
     MessageRefused,
@@ -23,6 +24,7 @@ from core.errors import (
     NotAllowed,
     NotFound,
     PajamaError,
+    QuotaUsed,
     ServiceUnavailable,
 )
 
@@ -34,6 +36,8 @@ RETRY_AFTER_S = 5
 _STATUS: tuple[tuple[type[PajamaError], int], ...] = (
     (MessageTooLong, 413),
     (Busy, 429),
+    (QuotaUsed, 429),
+    (AccessDenied, 403),
     (MessageRefused, 422),
     (NotFound, 404),
     (NotAllowed, 403),
@@ -60,7 +64,8 @@ async def _on_pajama_error(request: Request, error: Any) -> Response:
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     if status >= 500:
         log.error("A request failed.", action="request_failed", path=request.url.path, reason=str(error))
-    return _answer(status, error.code, sentence_for(error, language_of(request.scope)))
+    retry_after_s = error.hours * 3600 if isinstance(error, QuotaUsed) else RETRY_AFTER_S
+    return _answer(status, error.code, sentence_for(error, language_of(request.scope)), retry_after_s)
 
 
 async def _on_invalid(request: Request, error: Any) -> Response:
@@ -81,6 +86,6 @@ async def _on_mistake(request: Request, error: Exception) -> Response:
     return response
 
 
-def _answer(status: int, code: str, sentence: str) -> Response:
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
+def _answer(status: int, code: str, sentence: str, retry_after_s: int = RETRY_AFTER_S) -> Response:
+    headers = {"Retry-After": str(retry_after_s)} if status in (429, 503) else None
     return JSONResponse({"error": {"code": code, "message": sentence}}, status, headers)

@@ -15,11 +15,12 @@ from rich.status import Status
 
 from core.errors import AlreadyRunning, AnswerFailed, QueueUnavailable
 from core.history import TurnView
+from core.presence import ready_workers
 from core.redis import connect
 from core.settings import Settings
 from core.values import TurnState
 from pajama.console import err, print_json, settings_of
-from pajama.running import Running, find_running, ready_workers
+from pajama.running import Running, find_running
 from pajama.stack import Stack
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ def _somebody_elses(settings: Settings) -> _Answering | None:
         workers = ready_workers(client, settings.redis_prefix)
     if running is None and not workers:
         return None
-    return _Answering(settings, workers[0]["model"] if workers else settings.model, running)
+    return _Answering(settings, workers[0].model if workers else settings.model, running)
 
 
 def _wait_for_other(settings: Settings, error: AlreadyRunning) -> _Answering:
@@ -148,7 +149,7 @@ def _ready(stack: Stack) -> _Answering:
         stack.stop()
         raise
     assert info is not None  # nothing but Ctrl-C ends the wait
-    return _Answering(stack.settings, info["model"])
+    return _Answering(stack.settings, info.model)
 
 
 async def _while_it_runs(place: _Answering, talk: Coroutine[Any, Any, T]) -> T:

@@ -17,12 +17,13 @@ from rich.table import Table
 
 from core.database import check
 from core.errors import PajamaError
+from core.presence import ready_workers
 from core.redis import connect, translated
 from core.settings import Settings, unknown_variables, variable
 from pajama.commands.config import masked_url
 from pajama.commands.database import absent
 from pajama.console import Exit, out, print_json, settings_of
-from pajama.running import Running, find_running, ready_workers
+from pajama.running import Running, find_running
 from pajama.stack import usable_port
 from pajama.valkey import find_server
 
@@ -131,7 +132,7 @@ def _workers(settings: Settings) -> Finding:
         workers = ready_workers(client, settings.redis_prefix)
     if not workers:
         return Finding("Workers", "failure", "none is ready: `pajama worker` starts one; see its log")
-    return Finding("Workers", "ok", "; ".join(f"{w['model']} @ {w['revision']} (process {w['pid']})" for w in workers))
+    return Finding("Workers", "ok", "; ".join(f"{w.model} @ {w.revision} (process {w.pid})" for w in workers))
 
 
 def _model(settings: Settings) -> Finding:

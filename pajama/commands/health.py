@@ -12,10 +12,11 @@ from urllib.request import urlopen
 import redis
 
 from core.errors import QueueUnavailable
+from core.presence import ready_workers
 from core.redis import connect, reaper_key, translated
 from core.settings import Settings, variable
 from pajama.console import Exit, err, settings_of
-from pajama.running import find_running, ready_workers, web_url
+from pajama.running import find_running, web_url
 
 _TIMEOUT_S = 3.0
 

@@ -8,12 +8,12 @@ import sys
 import threading
 import time
 import webbrowser
-from typing import Any
 
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from core.presence import WorkerStatus
 from core.settings import unknown_variables, variable
 from pajama.commands.config import masked_url
 from pajama.console import err, out, settings_of
@@ -52,7 +52,7 @@ def _signals() -> threading.Event:
     return leave
 
 
-def _screen(stack: Stack, info: dict[str, Any], took_s: float) -> Panel:
+def _screen(stack: Stack, info: WorkerStatus, took_s: float) -> Panel:
     settings = stack.settings
     table = Table.grid(padding=(0, 2))
     database = masked_url(settings.effective_database_url)
@@ -60,7 +60,7 @@ def _screen(stack: Stack, info: dict[str, Any], took_s: float) -> Panel:
     rows = [
         ("Web page", f"[bold]{escape(stack.web_url)}[/bold]", f"{variable('web_host')}, {variable('web_port')}"),
         ("Terminal", "pajama chat", ""),
-        ("Model", escape(f"{info['model']} @ {info['revision']}"), variable("model")),
+        ("Model", escape(f"{info.model} @ {info.revision}"), variable("model")),
         ("Worker", f"1 process, up to {settings.max_batch_size} answers at once", variable("max_batch_size")),
         ("Database", escape(database), variable("database_url")),
         ("Queue", escape(queue), variable("redis_url")),

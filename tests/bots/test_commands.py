@@ -145,7 +145,7 @@ class TestRunning:
     async def test_help_tells_every_command_in_the_askers_language(self, service: Service) -> None:
         told = await commands.run(service, Call("help"), dataclasses.replace(asker("e"), language="zh-CN"))
         assert isinstance(told, Told)
-        assert all(command.usage in told.text for command in COMMANDS.values())
+        assert all((command.usage in told.text) is not command.admin for command in COMMANDS.values())
         assert text("command_help", "zh-CN") in told.text
 
     async def test_reset_makes_earlier_turns_invisible(self, service: Service, worker: ScriptedWorker) -> None:

@@ -11,14 +11,18 @@ from bots.commands import COMMANDS
 from bots.texts import LANGUAGES, failure_sentence, keys, negotiate, sentence_for, text
 from core import errors
 from core.errors import (
+    AccessDenied,
     BadCommand,
+    BadSetting,
     Busy,
     FailureCode,
     MessageTooLong,
     PajamaError,
     PromptTooLong,
+    QuotaUsed,
     UnknownCommand,
     UnknownRecipe,
+    UnknownSetting,
 )
 
 CODES = [code for code, _ in LANGUAGES]
@@ -28,6 +32,10 @@ OF_THEIR_OWN = {
     UnknownRecipe: UnknownRecipe("sing", ("chat", "write")),
     UnknownCommand: UnknownCommand("hlep", "help"),
     BadCommand: BadCommand("reset", "/reset"),
+    AccessDenied: AccessDenied("person"),
+    QuotaUsed: QuotaUsed(20, 3),
+    BadSetting: BadSetting("answer", ("mention", "always", "never")),
+    UnknownSetting: UnknownSetting("anwser", ("answer", "persona")),
     PromptTooLong: PromptTooLong(10, 5),
 }
 

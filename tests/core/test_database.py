@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.config import Config
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
@@ -27,13 +29,53 @@ def test_an_empty_database_is_brought_to_head_and_is_equal_to_the_models(empty_d
 
 def test_migrations_can_be_undone_and_done_again(empty_database_url: str) -> None:
     upgrade(empty_database_url)
+    migrate(empty_database_url, command.downgrade, "base")
     with _migrating(empty_database_url) as connection:
-        config = _alembic()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
         assert set(inspect(connection).get_table_names()) & set(Base.metadata.tables) == set()
     upgrade(empty_database_url)
     assert check(empty_database_url) == []
+
+
+def test_what_the_first_schema_held_is_there_at_head(empty_database_url: str) -> None:
+    """A database of the first version, with a conversation in it, goes to head and back without loss."""
+    migrate(empty_database_url, command.upgrade, "0001")
+    engine = create_engine(empty_database_url)
+    with engine.begin() as connection:
+        for row in FIRST_ROWS:
+            connection.execute(text(row))
+    upgrade(empty_database_url)
+    assert check(empty_database_url) == []
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT external_id, channel FROM conversation")).all() == [("c", None)]
+        assert connection.scalar(text("SELECT count(*) FROM turn")) == 1
+    migrate(empty_database_url, command.downgrade, "0001")
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT external_id FROM conversation")) == "c"
+    engine.dispose()
+    upgrade(empty_database_url)
+    assert check(empty_database_url) == []
+
+
+FIRST_ROWS = (
+    "INSERT INTO workspace VALUES (1, 'web', 'w', '{\"persona\": \"A pirate.\"}', CURRENT_TIMESTAMP)",
+    "INSERT INTO participant VALUES (1, 'web', 'p', NULL, CURRENT_TIMESTAMP)",
+    "INSERT INTO conversation VALUES (1, 1, 'c', FALSE, 2, 1, 1, CURRENT_TIMESTAMP)",
+    "INSERT INTO message VALUES (1, 1, 1, 1, 'm', 1, CURRENT_TIMESTAMP, NULL)",
+    "INSERT INTO message_revision VALUES (1, 1, 'words', CURRENT_TIMESTAMP)",
+    (
+        "INSERT INTO turn (id, source_key, workspace_id, conversation_id, participant_id, message_id, seq, recipe, arguments,"
+        " language, target, state, fence, attempt, cancel_requested, queued_at) VALUES (1, 'k', 1, 1, 1, 1, 1, 'chat', '{}',"
+        " 'en', '{}', 'queued', 0, 0, FALSE, CURRENT_TIMESTAMP)"
+    ),
+)
+
+
+def migrate(url: str, move: Callable[[Config, str], None], revision: str) -> None:
+    """Bring the database to a revision."""
+    with _migrating(url) as connection:
+        config = _alembic()
+        config.attributes["connection"] = connection
+        move(config, revision)
 
 
 def test_a_schema_that_differs_from_the_models_is_named(database_url: str) -> None:

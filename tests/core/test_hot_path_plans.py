@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from core import conversations, deliveries, history, turns
+from core import access, backfill, conversations, deliveries, history, turns
 from core.database import Database
 from core.turns import count_queued
-from core.values import InboundMessage, Person, Place
+from core.values import ContextMessage, InboundMessage, Person, Place
+from core.workspaces import WorkspaceSettings
 from tests.core.conftest import MANY, Chat
 
 LARGE = ("turn", "message", "message_revision", "generation", "delivery")
@@ -24,24 +25,41 @@ PLACE = Place(platform="web", workspace="w1", conversation="c1")
 Query = Callable[[Session], object]
 
 
-def receive(session: Session) -> object:
-    message = InboundMessage(place=PLACE, person=Person(id="p1"), event_id="new", text="x")
+def receive(session: Session, **more: object) -> object:
+    message = InboundMessage(place=PLACE, person=Person(id="p1"), event_id="new", text="x", **more)
     return conversations.receive(session, message, "x", MANY, NOW)
+
+
+def receive_with_context(session: Session) -> object:
+    beside = [ContextMessage(event_id=f"b{i}", person=Person(id=f"p{i}"), text="y") for i in range(3)]
+    return receive(session, shared=True, channel="ch", context=tuple(beside))
+
+
+def check_quota(session: Session) -> None:
+    for quotas in ({"turns_per_day": 9999}, {"turns_per_person_per_day": 9999}):
+        access.check_quota(session, WorkspaceSettings.model_validate(quotas), 1, 1, NOW)
+    both = WorkspaceSettings(turns_per_day=9999, turns_per_person_per_day=9999)
+    access.check_quota(session, both, 1, 1, NOW)
 
 
 QUERIES: dict[str, Query] = {
     "receive": receive,
+    "receive_with_context": receive_with_context,
+    "check_quota": check_quota,
     "claim": lambda session: turns.claim(session, "me", 10, NOW),
     "places_of_event": lambda session: conversations.places_of_event(session, "web", "w1", "m1"),
     "heartbeat": lambda session: turns.heartbeat(session, "me", 10, NOW),
     "reap": lambda session: turns.reap(session, 3, NOW),
     "count_queued": count_queued,
+    "count_open": conversations.count_open,
     "queue_position": lambda session: conversations.queue_position(session, 1),
     "load_history": lambda session: history.load_history(session, 1, 1, 100, "r"),
     "conversation_view": lambda session: history.conversation_view(session, PLACE, 20),
     "turn_view": lambda session: history.turn_view(session, 1),
     "undelivered": lambda session: history.undelivered(session, "web", 100),
     "deliveries": lambda session: deliveries.of_generation(session, 1),
+    "turn_of_message": lambda session: history.turn_of_message(session, "web", "w1", "x5000"),
+    "backfill_points": lambda session: backfill.backfill_points(session, "web", NOW),
 }
 
 
@@ -50,7 +68,10 @@ def filled(chat: Chat) -> Database:
     """Some thousand ended Turns, a few open ones, and statistics."""
     for i in range(40):
         chat.say(f"m{i}", conversation=f"c{i % 20}", workspace=f"w{i % 4}", person=f"p{i % 10}")
-    chat.finish(chat.claimed())
+    claimed = chat.claimed()
+    chat.finish(claimed)
+    with chat.database.write() as session:
+        deliveries.sending(session, claimed.generation_id, 0, chat.now)
     with chat.database.write() as session:
         multiply(session)
         session.execute(text("ANALYZE"))
@@ -71,6 +92,7 @@ def multiply(session: Session) -> None:
              "state": "'done'", "delivered_at": "t.queued_at"},
         ),
         ("generation", "id", {"id": "n.i", "turn_id": "n.i"}),
+        ("delivery", "id", {"id": "n.i", "generation_id": "n.i", "external_id": "'x' || n.i"}),
     ):  # fmt: skip
         columns = [row[0] for row in session.execute(text(_columns_sql(session, table)))]
         values = ", ".join(changed.get(column, f't."{column}"') for column in columns)

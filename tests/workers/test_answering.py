@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from core import conversations
+from core import conversations, history, workspaces
 from core.conversations import QueueLimits
 from core.database import Database, upgrade
 from core.models import Conversation, Generation, RecipeVersion, Turn, Workspace
@@ -47,13 +47,14 @@ class Desk:
         self.heartbeat = Heartbeat(self.settings, "me", self.database, connect(NOWHERE), self.running, generator.info)
         self.publisher.start()
 
-    def say(self, words: str, recipe: str = "chat") -> int:
+    def say(self, words: str, recipe: str = "chat", channel: str | None = None) -> int:
         message = InboundMessage(
             place=Place(platform="web", workspace="w", conversation="c"),
             person=Person(id="p"),
             event_id=f"e{threading.get_ident()}-{len(words)}-{words[:5].encode().hex() or 'none'}",
             text=words,
             recipe=recipe,
+            channel=channel,
         )
         with self.database.write() as session:
             return conversations.receive(session, message, words, QueueLimits(99, 99), datetime.now(UTC)).turn_id
@@ -113,6 +114,26 @@ def test_the_workspace_has_a_persona_and_recipes_of_its_own(desk: Desk) -> None:
         sources = set(session.scalars(select(RecipeVersion.source)))
     assert desk.turn(turn_id).state is TurnState.DONE
     assert "A pirate." in sources
+
+
+def test_a_channel_has_a_persona_language_and_recipe_of_its_own(desk: Desk) -> None:
+    for name, value, channel in (
+        ("persona", "A pirate.", None),
+        ("persona", "A poet.", "quiet"),
+        ("recipe", "translate", "quiet"),
+        ("language", "zh-CN", "quiet"),
+    ):
+        with desk.database.write() as session:
+            workspaces.change(session, "web", "w", name, value, channel, now=datetime.now(UTC))
+    # The last one leaves the channel out: it is the conversation's.
+    quiet, asked, other = desk.say("say 1", channel="quiet"), desk.say("say 02", "write", "quiet"), desk.say("say 003")
+    for _ in range(3):
+        assert desk.answering.answer_next()
+    records = [PromptRecord.model_validate(desk.generation(turn).prompt) for turn in (quiet, asked, other)]
+    assert [record.recipe for record in records] == ["translate", "write", "translate"]
+    with desk.database.read() as session:
+        poet = history.explain(session, quiet).messages
+    assert [message.text for message in poet] == ["A poet.", "翻译成中文：say 1"]
 
 
 def test_a_message_beyond_the_budget_fails_with_its_code(tmp_path: Path) -> None:

@@ -90,6 +90,14 @@ class TestTyping:
         assert "[user] hello" in screen.getvalue() and "scripted-model @ r1" in screen.getvalue()
         assert await service.history(HERE.place) == []
 
+    async def test_whoever_sits_here_manages_the_place(
+        self, service: Service, worker: ScriptedWorker, screen: Screen
+    ) -> None:
+        async with chatting(service, screen) as keys:
+            keys.send_text("/persona A pirate." + ENTER + "/settings persona" + ENTER + "/ask hello" + ENTER)
+        assert "`persona`: A pirate." in screen.getvalue() and "You said: hello" in screen.getvalue()
+        assert (await service.workspace_settings(HERE.place)).persona == "A pirate."
+
     async def test_whoever_waits_is_told_how_many_are_ahead(
         self, service: Service, worker: ScriptedWorker, screen: Screen, gate: Gate
     ) -> None:

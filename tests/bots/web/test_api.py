@@ -8,14 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import select
 
+from bots.texts import text
 from bots.web.server import listen
+from bots.web.sessions import SITE
+from core import workspaces
 from core.errors import FailureCode, SettingsError
 from core.models import Delivery, Feedback, Turn
 from core.settings import Settings
@@ -39,8 +42,8 @@ class TestAnswer:
         assert end.data["answer"]["usage"]["completion_tokens"] == 3
 
     def test_the_history_holds_the_conversation_in_order(self, visitor: httpx.Client) -> None:
-        for text in ("one", "two"):
-            followed(visitor, asked(visitor, text))
+        for said in ("one", "two"):
+            followed(visitor, asked(visitor, said))
         turns = visitor.get("/api/history").json()["turns"]
         assert [(turn["text"], turn["answer"]["text"]) for turn in turns] == [
             ("one", "You said: one"),
@@ -213,6 +216,35 @@ class TestCommands:
         refused = say(visitor, "/regenrate")
         assert (refused.status_code, refused.json()["error"]["code"]) == (422, "unknown_command")
         assert "/regenerate" in refused.json()["error"]["message"]
+
+    @pytest.mark.parametrize("typed", ["/settings", "/settings answer never", "/persona A pirate."])
+    def test_a_visitor_manages_nothing(self, visitor: httpx.Client, typed: str) -> None:
+        refused = say(visitor, typed)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "admin")
+        assert "/settings" not in say(visitor, "/help").json()["reply"]
+        assert say(visitor, "/persona").json()["reply"] == text("persona_none")
+
+    def test_status_tells_what_waits(self, visitor: httpx.Client) -> None:
+        assert text("status_no_worker") in say(visitor, "/status").json()["reply"]
+
+    def test_who_is_not_answered_is_told_so_and_when_to_come_back(self, site: Site, visitor: httpx.Client) -> None:
+        asked(visitor, "/ask hello")
+        for name, value, status, code in (("turns_per_day", 1, 429, "quota"), ("allowed_users", "x", 403, "access")):
+            with set_for_a_while(site, name, value):
+                refused = say(visitor, "hello")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (status, code)
+            if status == 429:
+                assert 3600 <= int(refused.headers["Retry-After"]) <= 24 * 3600
+
+
+@contextmanager
+def set_for_a_while(site: Site, name: str, value: object) -> Iterator[None]:
+    """A setting of the page's Workspace, which other tests share."""
+    for each in (value, None):
+        with site.database.write() as session:
+            workspaces.change(session, "web", SITE, name, each, now=datetime.now(UTC))
+        if each is not None:
+            yield
 
 
 class TestFaults:

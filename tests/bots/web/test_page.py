@@ -199,7 +199,7 @@ class TestConversation:
 class TestCommands:
     def test_help_is_shown_where_answers_are(self, page: Page) -> None:
         page.get_by_role("button", name="/help").click()
-        expect(page.locator("#notice li").first).to_contain_text("/reset")
+        expect(page.locator("#notice li").first).to_contain_text("/ask")
         expect(page.get_by_role("alert").first).to_be_visible()
 
     def test_reset_empties_the_page(self, site: Site, page: Page) -> None:
