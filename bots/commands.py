@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bots import managing
+from bots import managing, privacy
 from bots.texts import text
 from core import workspaces
 from core.conversations import PLAIN
@@ -126,6 +126,11 @@ COMMANDS: dict[str, Command] = {
             ),
             admin=True,
         ),
+        Command(
+            "privacy",
+            "command_privacy",
+            (Option("action", "option_privacy", choices=("export", "forget", "opt-out", "opt-in")),),
+        ),
         Command("help", "command_help"),
     )
 }
@@ -183,9 +188,10 @@ class Answering:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The command is done; this sentence says so."""
+    """The command is done; this sentence says so. `forgotten`: what was shown of before is not to be shown any more."""
 
     text: str
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +201,15 @@ class Explained:
     explanation: Explanation
 
 
-Outcome = Answering | Told | Explained
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A document for the asker alone, to be delivered as a file."""
+
+    name: str
+    document: bytes
+
+
+Outcome = Answering | Told | Explained | Exported
 
 _NAMED = re.compile(r"([a-z_]+)=(?:\"([^\"]*)\"|“([^”]*)”|(\S+))\s*", re.DOTALL)
 
@@ -248,9 +262,11 @@ def _named(command: Command, rest: str) -> tuple[str, str, str] | None:
 def _word(command: Command, found: dict[str, str], rest: str) -> tuple[str, str, str] | None:
     """The option whose choice is the first word of `rest`; the word alone is a text, and so is one in capitals."""
     word, after = (*rest.split(None, 1), "", "")[:2]
+    with_text = any(option.rest for option in command.options)
     for option in command.options:
-        choice = word.lower() if option.required else word
-        if choice in option.choices and not option.named and option.name not in found and (after or option.required):
+        alone = option.required or not with_text
+        choice = word.lower() if alone else word
+        if choice in option.choices and not option.named and option.name not in found and (after or alone):
             return option.name, choice, after
     return None
 
@@ -349,8 +365,25 @@ async def _feedback(service: Service, call: Call, asker: Asker) -> Outcome:
     if turn is None:
         return Told(text("nothing_yet", asker.language))
     rating = None if call.arguments["rating"] == "none" else Rating(call.arguments["rating"])
-    await service.rate(asker.place, asker.person, turn.turn_id, rating, call.arguments.get("comment", ""))
-    return Told(text("feedback_thanks" if rating else "feedback_none", asker.language))
+    kept = await service.rate(asker.place, asker.person, turn.turn_id, rating, call.arguments.get("comment", ""))
+    thanks = "feedback_thanks" if kept else "feedback_without_comment"
+    return Told(text(thanks if rating else "feedback_none", asker.language))
+
+
+async def _privacy(service: Service, call: Call, asker: Asker) -> Outcome:
+    match call.arguments.get("action"):
+        case "export":
+            exported = await service.export(asker.place, asker.person)
+            return Exported(privacy.file_name(exported), privacy.document(exported))
+        case "forget":
+            forgotten = await service.forget(asker.place, asker.person)
+            return Told(privacy.forgotten(forgotten, asker.language), forgotten=True)
+        case "opt-out" | "opt-in" as chosen:
+            await service.opt_out(asker.place, asker.person, chosen == "opt-out")
+            return Told(text("privacy_opted_out" if chosen == "opt-out" else "privacy_opted_in", asker.language))
+        case _:
+            notice = await service.privacy_notice(asker.place, asker.person)
+            return Told(privacy.notice(notice, asker.language))
 
 
 async def _help(service: Service, call: Call, asker: Asker) -> Outcome:
@@ -386,5 +419,6 @@ _ACTIONS: dict[str, Callable[[Service, Call, Asker], Awaitable[Outcome]]] = {
     "status": _status,
     "persona": _persona,
     "settings": _settings,
+    "privacy": _privacy,
     "help": _help,
 }

@@ -124,7 +124,10 @@ async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledge
     False where the Turn was asked for again meanwhile.
     """
     answer = turn.answer
-    if answer is not None and (turn.state is TurnState.DONE or answer.finish_reason in _BROKEN_OFF):
+    if turn.purged and turn.state is TurnState.DONE:
+        if turn.delivered_at is None:
+            await sink.notice(text("answer_not_kept", turn.language), notice_nonce(turn))
+    elif answer is not None and (turn.state is TurnState.DONE or answer.finish_reason in _BROKEN_OFF):
         await ledger.show(answer.generation_id, answer.text, final=True)
     else:  # nothing was kept of this try; an answer of an earlier one stands where it stood
         await ledger.retract()

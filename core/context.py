@@ -32,6 +32,7 @@ _PEOPLE = (
     .where(
         _CONVERSATION.c.id == bindparam("of_conversation"),
         _PERSON.c.external_id.in_(bindparam("people", expanding=True)),
+        _PERSON.c.opted_out_at.is_(None),
     )
 )
 _ADD = {
@@ -56,11 +57,16 @@ def news(session: Session, conversation_id: int | None, message: InboundMessage)
 def add(
     session: Session, conversation_id: int, messages: Sequence[ContextMessage], first_seq: int, now: datetime
 ) -> None:
-    """Store `messages` from `first_seq` on; who said them is known. What is stored meanwhile stays as it is."""
+    """Store `messages` from `first_seq` on; who said them is known. What is stored meanwhile stays as it is.
+
+    Of people who opted out nothing is stored.
+    """
     ids = {"of_conversation": conversation_id, "people": list({each.person.id for each in messages})}
     people: dict[str, int] = {row.external_id: row.id for row in session.execute(_PEOPLE, ids)}
     add_message: Any = _ADD[session.get_bind().dialect.name]
     for seq, message in enumerate(messages, first_seq):
+        if message.person.id not in people:
+            continue
         row = {
             "conversation_id": conversation_id,
             "participant_id": people[message.person.id],

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, insert, literal, select, update
+from sqlalchemy import Select, and_, bindparam, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from core import access, context
-from core.errors import AccessDenied, Busy, Conflict, NotAllowed, NotFound
+from core import access, context, purging
+from core.errors import AccessDenied, Busy, Conflict, NotAllowed, NotFound, WordsPurged
 from core.introductions import introduce
 from core.models import (
     Conversation,
@@ -27,6 +27,7 @@ from core.models import (
     Workspace,
     tables,
 )
+from core.purging import Purged
 from core.turns import in_state
 from core.values import FinishReason, InboundMessage, Person, Place, TurnState
 from core.workspaces import ChannelSettings, WorkspaceSettings
@@ -52,6 +53,14 @@ class Received:
     state: TurnState
     ahead: int
     duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What became of a deleted message: its Turn, if it had one, and what was purged."""
+
+    turn: Turn | None
+    purged: Purged
 
 
 # Built once: putting a statement together costs more than SQLite takes to run it.
@@ -220,17 +229,16 @@ def edit(session: Session, place: Place, event_id: str, text: str, now: datetime
     return turn
 
 
-def delete(session: Session, place: Place, event_id: str, now: datetime) -> Turn | None:
-    """Purge the message's text and withdraw its Turn. None: not known, or it had no Turn."""
+def delete(session: Session, place: Place, event_id: str, now: datetime) -> Deleted | None:
+    """Purge the message with all that came of it and withdraw its Turn. None: not known."""
     message = _message(session, place, event_id)
     if message is None:
         return None
-    message.deleted_at = message.deleted_at or now
-    session.execute(update(MessageRevision).where(MessageRevision.message_id == message.id).values(text=""))
     turn = session.scalar(select(Turn).where(Turn.message_id == message.id).with_for_update())
+    purged = purging.purge(session, [message.id], now)
     if turn is not None:
         withdraw(session, turn, now)
-    return turn
+    return Deleted(turn, purged)
 
 
 def cancel(
@@ -240,21 +248,25 @@ def cancel(
 
     Raises NotFound, and NotAllowed for anyone but the asker or a moderator.
     """
+    unwanted = purging.lock_unwanted(session, turn_id)
     turn = find_turn(session, place, turn_id, lock=True) if moderator else _asked_by(session, place, person, turn_id)
     _cancel(session, turn, now)
+    if turn.delivered_at is not None:  # nobody waits for it any more
+        purging.purge(session, unwanted, now)
     return turn
 
 
 def regenerate(session: Session, place: Place, person: Person, turn_id: int, now: datetime) -> Turn:
     """Put an ended Turn back to the queue for another Generation.
 
-    Raises NotFound, NotAllowed, Conflict if it is open, and AccessDenied where the asker has been blocked since.
+    Raises NotFound, NotAllowed, WordsPurged, Conflict if it is open, and AccessDenied where the asker has been blocked
+    since.
     """
     turn = _asked_by(session, place, person, turn_id)
     if not turn.state.ended:
         raise Conflict(f"Turn {turn_id} is {turn.state}: it is being answered already.")
-    if session.get_one(Message, turn.message_id).deleted_at is not None:
-        raise NotFound(f"The message of turn {turn_id} was deleted.")
+    if not session.scalar(_words_of(turn.message_id)):
+        raise WordsPurged(f"The words of turn {turn_id} are not kept any more.")
     if _is_blocked(session, turn):
         raise AccessDenied("person")
     _requeue(session, turn, now)
@@ -335,6 +347,14 @@ def find_participant(session: Session, place: Place, person: Person) -> Particip
     )
 
 
+def _words_of(message_id: int) -> Select[str]:
+    return (
+        select(MessageRevision.text)
+        .join(Message, and_(Message.id == MessageRevision.message_id, Message.revision == MessageRevision.number))
+        .where(Message.id == message_id)
+    )
+
+
 def _asked_by(session: Session, place: Place, person: Person, turn_id: int) -> Turn:
     turn = find_turn(session, place, turn_id, lock=True)
     asker = find_participant(session, place, person)
@@ -359,12 +379,12 @@ def _cancel(session: Session, turn: Turn, now: datetime) -> None:
 
 
 def withdraw(session: Session, turn: Turn, now: datetime) -> None:
-    """End an open Turn whose words are purged, at once: a worker that has it loses it, so that it writes none back."""
+    """End a Turn whose words are purged, at once: a worker that has it loses it, so that it writes none back."""
     turn.arguments = {}
+    turn.delivered_at = turn.delivered_at or now
     if not turn.state.ended:
         turn.state, turn.fence, turn.finished_at = TurnState.CANCELLED, turn.fence + 1, now
         turn.owner = turn.lease_until = None
-        turn.delivered_at = now
         _close_unfinished(session, turn, now)
 
 

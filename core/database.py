@@ -35,6 +35,13 @@ T = TypeVar("T")
 
 _BUSY_TIMEOUT_MS = 10_000
 _THREADS = 8
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "foreign_keys=ON",
+    "secure_delete=ON",  # words that are purged are overwritten in the file as well
+    f"busy_timeout={_BUSY_TIMEOUT_MS}",
+)
 
 
 class Database:
@@ -156,9 +163,10 @@ def _alembic() -> Config:
 
 
 def _options(url: str) -> dict[str, Any]:
+    quiet = {"hide_parameters": True}  # what people said must not stand in an error, which is logged
     if make_url(url).get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": _BUSY_TIMEOUT_MS / 1000}}
-    return {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 20, "connect_args": {"connect_timeout": 5}}
+        return {**quiet, "connect_args": {"timeout": _BUSY_TIMEOUT_MS / 1000}}
+    return {**quiet, "pool_pre_ping": True, "pool_size": 10, "max_overflow": 20, "connect_args": {"connect_timeout": 5}}
 
 
 def _prepare(engine: Engine) -> None:
@@ -170,7 +178,7 @@ def _prepare(engine: Engine) -> None:
     def configure(connection: Any, record: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={_BUSY_TIMEOUT_MS}"):
+        for pragma in _PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -11,8 +11,10 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from core import purging
 from core.errors import NotFound
 from core.models import Delivery, Turn
+from core.purging import Purged
 from core.values import DeliveryState
 
 
@@ -50,8 +52,12 @@ def sent(session: Session, generation_id: int, chunk: int, external_id: str, now
     row.state, row.external_id, row.updated_at = DeliveryState.SENT, external_id, now
 
 
-def delivered(session: Session, turn_id: int, fence: int, now: datetime) -> bool:
-    """Note that the person has everything of the Turn. False where it was asked for again meanwhile."""
+def delivered(session: Session, turn_id: int, fence: int, now: datetime) -> Purged | None:
+    """Note that the person has everything of the Turn, and purge it where they want nothing kept.
+
+    None where it was asked for again meanwhile.
+    """
+    unwanted = purging.lock_unwanted(session, turn_id)
     found = session.scalar(
         update(Turn)
         .where(Turn.id == turn_id, Turn.fence == fence, Turn.finished_at.is_not(None))
@@ -59,7 +65,7 @@ def delivered(session: Session, turn_id: int, fence: int, now: datetime) -> bool
         .returning(Turn.id),
         execution_options={"synchronize_session": False},
     )
-    return found is not None
+    return purging.purge(session, unwanted, now) if found is not None else None
 
 
 def _row(session: Session, generation_id: int, chunk: int) -> Delivery | None:

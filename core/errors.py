@@ -18,6 +18,7 @@ PajamaError
 │   └── BadSetting
 │       └── UnknownSetting
 ├── NotFound                 no such Turn, Generation or Conversation in this Workspace
+│   └── WordsPurged          it was there, and its words are not kept any more
 ├── NotAllowed               this Participant may not do that
 │   └── AdminsOnly
 ├── Conflict                 the Turn is in another state than the call needs
@@ -193,6 +194,12 @@ class NotFound(PajamaError):
     """There is no such thing in this workspace."""
 
     code = "not_found"
+
+
+class WordsPurged(NotFound):
+    """The words of this turn are not kept any more."""
+
+    code = "purged"
 
 
 class NotAllowed(PajamaError):

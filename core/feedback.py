@@ -30,10 +30,11 @@ def rate(
     rating: Rating | None,
     comment: str,
     now: datetime,
-) -> None:
+) -> bool:
     """Rate the Turn's selected Generation; None takes the rating back. Raises NotFound.
 
-    Whoever sees the answer may rate it, also someone who never asked anything.
+    Whoever sees the answer may rate it, also someone who never asked anything. Returns whether all of it was kept: no
+    comment is where its author wants nothing kept, or the answer's words are purged.
     """
     turn = find_turn(session, place, turn_id, lock=True)  # two clicks at once are one rating
     generation = session.scalar(select(Generation).where(Generation.turn_id == turn.id, Generation.selected))
@@ -50,11 +51,14 @@ def rate(
     if rating is None:
         if mine is not None:
             session.delete(mine)
-        return
+        return True
+    purged = session.get_one(Message, turn.message_id).deleted_at is not None
+    kept = "" if participant.opted_out or purged else comment
     if mine is None:
         mine = Feedback(generation_id=generation.id, participant_id=participant.id, created_at=now)
         session.add(mine)
-    mine.rating, mine.comment, mine.updated_at = rating, comment, now
+    mine.rating, mine.comment, mine.updated_at = rating, kept, now
+    return kept == comment
 
 
 def export(session: Session) -> Iterator[dict[str, Any]]:

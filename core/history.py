@@ -75,6 +75,11 @@ class TurnView:
     delivered_at: datetime | None
     answer: GenerationView | None
 
+    @property
+    def purged(self) -> bool:
+        """Whether the words of the question are not kept any more. No message is empty before."""
+        return not self.text
+
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
@@ -110,7 +115,6 @@ _SAID = (
         _MESSAGE.c.seq,
         _MESSAGE.c.id.label("message_id"),
         _MESSAGE.c.revision,
-        _MESSAGE.c.deleted_at,
         _REVISION.c.text.label("words"),
         _PERSON.c.display_name,
         _GENERATION.c.id.label("generation_id"),
@@ -145,7 +149,7 @@ def _speech(row: Any, model_revision: str) -> Speech:
     if row.answer:
         same = row.model_revision == model_revision and row.token_ids is not None
         answer = Answer(row.generation_id, row.answer, unpack_token_ids(row.token_ids) if same else None)
-    words = row.words if row.deleted_at is None else None
+    words = row.words or None  # what was purged is empty
     return Speech(row.seq, row.message_id, row.revision, words, row.display_name, answer)
 
 

@@ -12,7 +12,16 @@ import structlog
 
 from core.settings import Settings
 
-_QUIET = ("kombu", "celery.worker.consumer", "celery.utils.functional", "httpx", "uvicorn.access", "asyncio", "alembic")
+_QUIET = (
+    "sqlalchemy",  # which else logs the rows that it reads: what people said
+    "kombu",
+    "celery.worker.consumer",
+    "celery.utils.functional",
+    "httpx",
+    "uvicorn.access",
+    "asyncio",
+    "alembic",
+)
 
 
 def configure(settings: Settings, *, process: str) -> None:

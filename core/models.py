@@ -1,7 +1,7 @@
 """The tables: Workspace, Participant, Conversation, Message, Turn, Generation, Delivery, Feedback.
 
 Knows columns, keys and the index for each query of the hot path; the queries themselves are in `conversations`,
-`turns`, `deliveries`, `feedback` and `privacy`. Times are UTC. Ids are the database's own.
+`turns`, `deliveries`, `feedback`, `privacy` and `retention`. Times are UTC. Ids are the database's own.
 """
 
 from __future__ import annotations
@@ -98,16 +98,25 @@ class Workspace(Base):
 
 
 class Participant(Base):
-    """A person on one platform."""
+    """A person on one platform. What they say from `opted_out_at` on is purged with its Turn."""
 
     __tablename__ = "participant"
-    __table_args__ = (UniqueConstraint("platform", "external_id"),)
+    __table_args__ = (
+        UniqueConstraint("platform", "external_id"),
+        _partial("ix_participant_opted_out", "opted_out_at", where="opted_out_at IS NOT NULL"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     platform: Mapped[str] = mapped_column(String(16))
     external_id: Mapped[str] = mapped_column(String(200))
     display_name: Mapped[str | None] = mapped_column(String(80))
     created_at: Mapped[datetime]
+    opted_out_at: Mapped[datetime | None]
+
+    @property
+    def opted_out(self) -> bool:
+        """Whether they want nothing kept."""
+        return self.opted_out_at is not None
 
 
 class Conversation(Base):
@@ -131,14 +140,18 @@ class Conversation(Base):
 
 
 class Message(Base):
-    """What someone wrote. `revision` is the number of its newest MessageRevision; a deleted one has no text."""
+    """What someone wrote. `revision` is the number of its newest MessageRevision.
+
+    Of a deleted one no word is left: not in its revisions, its Turn's arguments and answers, or comments on these.
+    """
 
     __tablename__ = "message"
     __table_args__ = (
         UniqueConstraint("conversation_id", "seq"),
         UniqueConstraint("conversation_id", "external_id"),
-        Index(None, "participant_id"),
         Index(None, "external_id"),
+        _partial("ix_message_kept_participant", "participant_id", "created_at", where="deleted_at IS NULL"),
+        _partial("ix_message_kept_conversation", "conversation_id", "created_at", where="deleted_at IS NULL"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

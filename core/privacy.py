@@ -1,79 +1,170 @@
-"""Forgetting a Participant: their words go from every place that holds them, the counts stay.
+"""What a person may ask about their own words: forget them, keep none from now on, export them.
 
-Knows the tables. The reply streams in Redis and the worker's KV cache are told by `Service.forget`, with what
-`forget` returns.
+Knows Participants. How words leave a row is in `purging`; the copies outside of SQL are dropped by whoever calls, with
+what is returned here (`copies`). What is purged for its age is in `retention`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
+from core import purging, retention
 from core.conversations import withdraw
-from core.models import (
-    Feedback,
-    Generation,
-    Message,
-    MessageRevision,
-    Participant,
-    Turn,
-)
+from core.database import insert_new
+from core.models import Feedback, Message, Participant, Turn, tables
+from core.purging import BATCH, Purged, batches
+from core.turns import in_state
+from core.values import Person, Place, TurnState
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was purged, where copies outside of SQL may still be, and the Turns that ended by it."""
+    """What was purged of a Participant.
 
-    messages: int
-    answers: int
-    comments: int
-    turn_ids: tuple[int, ...]
+    `withdrawn` are their Turns that ended by it. `restarted` are Turns of others that were being answered in the same
+    Conversations: the worker had read the words, so they are answered anew.
+    """
+
+    participant_id: int
+    purged: Purged
     withdrawn: tuple[Turn, ...]
-    conversation_ids: tuple[int, ...]
+    restarted: tuple[Turn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyNotice:
+    """How long words are kept at a place (None: until someone asks), and whether this person has none kept."""
+
+    retention_days: int | None
+    opted_out: bool
+
+
+def find_person(session: Session, platform: str, person_id: str) -> Participant | None:
+    """The Participant, if they were ever seen on this platform."""
+    return session.scalar(
+        select(Participant).where(Participant.platform == platform, Participant.external_id == person_id)
+    )
+
+
+def notice(session: Session, place: Place, person: Person, default_days: int) -> PrivacyNotice:
+    """What the person is told. `default_days` is the setting, 0 for no end."""
+    participant = find_person(session, place.platform, person.id)
+    days = retention.days_of(session, place, default_days)
+    return PrivacyNotice(days or None, participant is not None and participant.opted_out)
+
+
+def opted_out_people(session: Session, platform: str, person_ids: Iterable[str]) -> frozenset[str]:
+    """Those of `person_ids`, which are the platform's, of whom nothing may be stored."""
+    wanted = Participant.external_id.in_(list(person_ids))
+    return frozenset(
+        session.scalars(
+            select(Participant.external_id).where(
+                Participant.platform == platform, wanted, Participant.opted_out_at.is_not(None)
+            )
+        )
+    )
+
+
+def opt(session: Session, platform: str, person_id: str, *, out: bool, now: datetime) -> None:
+    """Keep none of the person's words from now on, or keep them again. What is there already stays."""
+    key = {"platform": platform, "external_id": person_id}
+    insert_new(session, Participant, tuple(key), {**key, "created_at": now})
+    changing = update(Participant).filter_by(**key)
+    if out:  # who says it again has been out for as long
+        changing = changing.where(Participant.opted_out_at.is_(None))
+    session.execute(changing.values(opted_out_at=now if out else None))
 
 
 def forget(session: Session, participant_id: int, now: datetime) -> Forgotten:
     """Purge the Participant's messages, the answers to them, their comments and name, and withdraw what is open."""
-    messages = select(Message.id).where(Message.participant_id == participant_id)
     # Messages before Turns, as every other change locks them: an edit on its way is waited for, then purged too.
-    deleted = session.execute(
-        update(Message)
-        .where(Message.participant_id == participant_id)
-        .values(deleted_at=now)
-        .returning(Message.conversation_id),
-        execution_options={"synchronize_session": False},
+    kept = session.execute(
+        select(Message.id, Message.conversation_id)
+        .where(Message.participant_id == participant_id, Message.deleted_at.is_(None))
+        .order_by(Message.created_at, Message.id)
+        .with_for_update()
     ).all()
-    turns = session.scalars(select(Turn).where(Turn.participant_id == participant_id).with_for_update()).all()
-    withdrawn = [turn for turn in turns if not turn.state.ended]
+    conversation_ids = sorted({row.conversation_id for row in kept})
+    open_ids = session.scalars(
+        select(Turn.id).where(Turn.participant_id == participant_id, in_state(Turn.state, *_OPEN))
+    ).all()
+    turns = session.scalars(select(Turn).where(Turn.id.in_(open_ids)).order_by(Turn.id).with_for_update()).all()
+    purged = purging.purge(session, [row.id for row in kept], now)
     for turn in turns:
         withdraw(session, turn, now)
-    session.flush()
-    revisions = update(MessageRevision).where(MessageRevision.message_id.in_(messages)).values(text="")
-    session.execute(revisions, execution_options={"synchronize_session": False})
-    answers = _purge_answers(session, participant_id)
+    session.execute(update(_TURN).where(_TURN.c.participant_id == participant_id).values(target={}))
     comments = session.execute(
-        update(Feedback).where(Feedback.participant_id == participant_id).values(comment="").returning(Feedback.id),
+        update(Feedback)
+        .where(Feedback.participant_id == participant_id, Feedback.comment != "")
+        .values(comment="")
+        .returning(Feedback.id),
         execution_options={"synchronize_session": False},
     ).all()
     session.execute(update(Participant).where(Participant.id == participant_id).values(display_name=None))
-    return Forgotten(
-        messages=len(deleted),
-        answers=answers,
-        comments=len(comments),
-        turn_ids=tuple(turn.id for turn in turns),
-        withdrawn=tuple(withdrawn),
-        conversation_ids=tuple({row.conversation_id for row in deleted}),  # also where they were read for context only
+    purged += Purged(comments=len(comments), conversation_ids=frozenset(conversation_ids))
+    return Forgotten(participant_id, purged, tuple(turns), restart_readers(session, participant_id, conversation_ids))
+
+
+_OPEN = tuple(state for state in TurnState if not state.ended)
+_ENDED = tuple(state for state in TurnState if state.ended)
+
+
+def restart_readers(
+    session: Session, participant_id: int, conversation_ids: Collection[int], but_not: Collection[int] = ()
+) -> tuple[Turn, ...]:
+    """Give Turns of others that run in these Conversations back to the queue; that is no failed attempt.
+
+    Their workers read the Participant's words before they were purged. Call it once more after the purge is committed,
+    for those that were claimed meanwhile.
+    """
+    restarted: list[Turn] = []
+    for batch in batches(list(conversation_ids)):
+        restarted += session.scalars(
+            select(Turn)
+            .where(
+                in_state(Turn.state, TurnState.RUNNING),
+                Turn.conversation_id.in_(batch),
+                Turn.participant_id != participant_id,
+                Turn.id.not_in(but_not),
+            )
+            .order_by(Turn.id)
+            .with_for_update()
+        )
+    for turn in restarted:
+        turn.state, turn.fence, turn.attempt = TurnState.QUEUED, turn.fence + 1, turn.attempt - 1
+        turn.owner = turn.lease_until = None
+    return tuple(restarted)
+
+
+_MESSAGE, _TURN, _PERSON = tables(Message, Turn, Participant)
+_OVERDUE = (
+    select(_MESSAGE.c.id)
+    .select_from(_PERSON)
+    .join(_MESSAGE, _MESSAGE.c.participant_id == _PERSON.c.id)
+    .outerjoin(_TURN, _TURN.c.message_id == _MESSAGE.c.id)
+    .where(
+        _PERSON.c.opted_out_at.is_not(None),
+        _MESSAGE.c.deleted_at.is_(None),
+        _MESSAGE.c.created_at >= _PERSON.c.opted_out_at,
+        _MESSAGE.c.created_at < bindparam("before"),
+        or_(_TURN.c.id.is_(None), and_(in_state(_TURN.c.state, *_ENDED), _TURN.c.finished_at < bindparam("before"))),
     )
+    .order_by(_MESSAGE.c.id)
+    .limit(BATCH)
+)
 
 
-def _purge_answers(session: Session, participant_id: int) -> int:
-    theirs = select(Turn.id).where(Turn.participant_id == participant_id)
-    generations = session.scalars(select(Generation).where(Generation.turn_id.in_(theirs))).all()
-    for generation in generations:
-        generation.text, generation.token_ids = "", None
-        if generation.prompt:
-            generation.prompt = {**generation.prompt, "arguments": {}}
-    return len(generations)
+def overdue(session: Session, before: datetime) -> list[int]:
+    """Messages of people who opted out whose Turn ended before `before` without reaching them; at most a batch."""
+    return list(session.scalars(_OVERDUE, {"before": before}))
+
+
+def purge_overdue(session: Session, before: datetime, now: datetime) -> Purged:
+    """Purge what is `overdue`. Whoever comes back for the answer is told that it was not kept."""
+    message_ids = list(session.scalars(_OVERDUE.with_for_update(of=_MESSAGE, skip_locked=True), {"before": before}))
+    return purging.purge(session, message_ids, now)

@@ -1,4 +1,4 @@
-"""Reaper: finds Turns whose worker fell silent, and makes up for lost wake-ups.
+"""Reaper: finds Turns whose worker fell silent, makes up for lost wake-ups, and purges what may not be kept.
 
 Any number of them may run. What it decides is in SQL; people who follow a Turn that it gave up are told over Redis.
 """
@@ -6,15 +6,19 @@ Any number of them may run. What it decides is in SQL; people who follow a Turn 
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import redis
 import structlog
 from redis.exceptions import RedisError
 
-from core import turns
+from core import privacy, retention, turns
+from core.copies import drop_copies
 from core.database import Database
 from core.errors import DatabaseUnavailable
+from core.purging import Purged
 from core.queue import WakeUps, queue_key
 from core.redis import reaper_key
 from core.settings import Settings
@@ -27,6 +31,12 @@ log = structlog.get_logger(__name__)
 _MOST_WAKE_UPS = 256
 """As many as the largest worker can use before the next look."""
 
+_RETENTION_EVERY_S = 3600.0
+"""Days are counted: an hour more or less is none."""
+
+_RETENTION_SHARE = 0.5
+"""Of the time between two looks; the rest is for whoever else writes."""
+
 
 class Reaper:
     """Looks for lost Turns every `reap_every_s`."""
@@ -34,6 +44,8 @@ class Reaper:
     def __init__(self, settings: Settings, database: Database, client: redis.Redis, wake_ups: WakeUps) -> None:
         self._settings, self._database, self._client, self._wake_ups = settings, database, client, wake_ups
         self._publisher = ReplyPublisher(client, settings.redis_prefix, settings.stream_ttl_s)
+        self._purging: Iterator[Purged] | None = None
+        self._retention_due = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
         """Look again and again until `stop` is set. Outages are logged and waited for."""
@@ -42,8 +54,11 @@ class Reaper:
             while not stop.is_set():
                 try:
                     self.reap()
+                    self.purge_overdue()
+                    self.purge_old(stop)
                 except DatabaseUnavailable as error:
                     log.warning("Lost turns cannot be looked for.", action="reap_failed", reason=str(error))
+                    self._purging = None  # begins anew
                 stop.wait(self._settings.reap_every_s)
         finally:
             self._publisher.close()
@@ -59,6 +74,46 @@ class Reaper:
             self._publisher.publish(_event(ended))
         self._top_up(reaped.queued)
         return reaped
+
+    def purge_overdue(self) -> None:
+        """Purge words of people who opted out and did not come for their answer while its stream lived."""
+        now = datetime.now(UTC)
+        before = now - timedelta(seconds=self._settings.stream_ttl_s)
+        with self._database.read() as session:
+            if not privacy.overdue(session, before):
+                return
+        with self._database.write() as session:
+            purged = privacy.purge_overdue(session, before, now)
+        log.info("Words that were not fetched were purged.", action="overdue_purged", messages=purged.messages)
+        self._drop_copies(purged)
+
+    def purge_old(self, stop: threading.Event) -> None:
+        """Go on with purging what is too old, for a share of the time; begin once an hour."""
+        now = time.monotonic()
+        if self._purging is None:
+            if now < self._retention_due:
+                return
+            self._purging = retention.purge_old(self._database, self._settings.retention_days, datetime.now(UTC))
+        until = now + self._settings.reap_every_s * _RETENTION_SHARE
+        for purged in self._purging:
+            self._note_old(purged)
+            if time.monotonic() > until or stop.is_set():
+                return
+        self._purging, self._retention_due = None, now + _RETENTION_EVERY_S
+
+    def _note_old(self, purged: Purged) -> None:
+        counts = {"messages": purged.messages, "answers": purged.answers, "comments": purged.comments}
+        if any(counts.values()):
+            log.info("Words were purged for their age.", action="retention_purged", **counts)
+            self._drop_copies(purged)
+
+    def _drop_copies(self, purged: Purged) -> None:
+        pipeline = self._client.pipeline()
+        drop_copies(pipeline, self._settings.redis_prefix, self._settings.stream_ttl_s, purged)
+        try:
+            pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError) as error:
+            log.warning("Copies of purged words end by themselves.", action="copies_left", reason=str(error))
 
     def _top_up(self, queued: int) -> None:
         """Send as many wake-ups as are missing, and say that the reaper is alive."""

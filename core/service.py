@@ -7,10 +7,11 @@ knows no platform, words nothing for people, and every call but those of reply f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import redis.asyncio
 import structlog
@@ -18,18 +19,20 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import backfill, conversations, deliveries, feedback, history, privacy, recipes, workspaces
+from core import archive, backfill, conversations, deliveries, feedback, history, privacy, recipes, workspaces
 from core.backfill import BackfillPoint
 from core.conversations import QueueLimits, Received
+from core.copies import drop_copies
 from core.database import AsyncDatabase
 from core.deliveries import DeliveryView
 from core.errors import EmptyMessage, MessageTooLong, UnknownRecipe
 from core.history import Explanation, TurnView
 from core.models import Turn
 from core.presence import WorkerStatus, ready_workers
-from core.privacy import Forgotten
+from core.privacy import Forgotten, PrivacyNotice
+from core.purging import Purged
 from core.queue import WakeUps, make_celery
-from core.redis import connect, connect_async, reply_key, translated
+from core.redis import connect, connect_async, translated
 from core.settings import Settings
 from core.streams import Control, ReplyFollower, tell_end
 from core.values import (
@@ -50,7 +53,6 @@ log = structlog.get_logger(__name__)
 
 MAX_COMMENT_CHARS = 2_000
 MAX_HISTORY_TURNS = 500
-_ANY_FENCE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +109,16 @@ class Service:
         return await self.turn_status(turn.id)
 
     async def delete(self, place: Place, event_id: str) -> TurnView | None:
-        """Purge a message's text and withdraw its Turn. None where it is not known or was no Turn."""
-        turn = await self._database.write(conversations.delete, place, event_id, _now())
-        if turn is None:
+        """Purge a message with all that came of it and withdraw its Turn. None where it is not known or was no Turn."""
+        deleted = await self._database.write(conversations.delete, place, event_id, _now())
+        if deleted is None:
             return None
-        await self._tell_cancel(turn.id, turn.fence)
-        await self._tell_end(turn)
-        return await self.turn_status(turn.id)
+        await self._try_to_drop_copies(deleted.purged)
+        if deleted.turn is None:
+            return None
+        await self._tell_cancel(deleted.turn.id, deleted.turn.fence)
+        await self._tell_end(deleted.turn)
+        return await self.turn_status(deleted.turn.id)
 
     async def cancel(self, place: Place, person: Person, turn_id: int, *, moderator: bool = False) -> TurnState:
         """Stop a Turn; what was generated so far stays. Returns its state now.
@@ -128,7 +133,10 @@ class Service:
         return turn.state
 
     async def regenerate(self, place: Place, person: Person, turn_id: int) -> TurnView:
-        """Answer an ended Turn once more. Raises NotFound, NotAllowed, AccessDenied, and Conflict if it is open."""
+        """Answer an ended Turn once more.
+
+        Raises NotFound, NotAllowed, WordsPurged, AccessDenied, and Conflict where it is open.
+        """
         await self._database.write(conversations.regenerate, place, person, turn_id, _now())
         self._wake_ups.send_soon(turn_id)
         return await self.turn_status(turn_id)
@@ -137,12 +145,12 @@ class Service:
         """Start the Conversation anew: Turns from now on see nothing of what was said before."""
         await self._database.write(conversations.reset, place)
 
-    async def rate(self, place: Place, person: Person, turn_id: int, rating: Rating | None, comment: str = "") -> None:
-        """Rate the answer; None takes the rating back. Raises NotFound, MessageTooLong."""
+    async def rate(self, place: Place, person: Person, turn_id: int, rating: Rating | None, comment: str = "") -> bool:
+        """Rate the answer; None takes the rating back. Whether the comment was kept. Raises NotFound, MessageTooLong."""
         comment = clean_text(comment)
         if len(comment) > MAX_COMMENT_CHARS:
             raise MessageTooLong(len(comment), MAX_COMMENT_CHARS)
-        await self._database.write(feedback.rate, place, person, turn_id, rating, comment, _now())
+        return await self._database.write(feedback.rate, place, person, turn_id, rating, comment, _now())
 
     async def why(self, place: Place, turn_id: int) -> Explanation:
         """The Prompt as the model saw it, and what came of it. Raises NotFound."""
@@ -162,18 +170,44 @@ class Service:
         return await self._database.read(history.scoped_turn_view, place, turn_id)
 
     async def forget(self, place: Place, person: Person) -> Forgotten | None:
-        """Purge every word of a Participant, everywhere. None where they never said anything."""
+        """Purge every word of a Participant, everywhere. None where they were never seen.
+
+        Raises QueueUnavailable where SQL is purged and Redis is not: ask again, or wait until its streams end.
+        """
         forgotten = await self._database.write(_forget, place, person)
-        if forgotten is not None and forgotten.turn_ids:
-            keys = [reply_key(self._settings.redis_prefix, turn_id) for turn_id in forgotten.turn_ids]
-            with translated():
-                for turn_id in forgotten.turn_ids:
-                    await self._control.cancel(self._client, turn_id, _ANY_FENCE)
-                await self._client.delete(*keys)
-                await self._control.forget(self._client, forgotten.conversation_ids)
-            for turn in forgotten.withdrawn:
-                await self._tell_end(turn)
+        if forgotten is None:
+            return None
+        participant_id, conversation_ids = forgotten.participant_id, forgotten.purged.conversation_ids
+        known = [turn.id for turn in forgotten.restarted]
+        late = await self._database.write(privacy.restart_readers, participant_id, conversation_ids, known)
+        forgotten = replace(forgotten, restarted=(*forgotten.restarted, *late))
+        log.info("A person was forgotten.", action="person_forgotten", participant_id=participant_id)
+        await self._drop_forgotten(forgotten)
         return forgotten
+
+    async def _drop_forgotten(self, forgotten: Forgotten) -> None:
+        """Empty streams, stop workers that speak of the words, and have what they did for others done anew."""
+        silenced = {turn.id: turn.fence for turn in forgotten.restarted}
+        with translated():
+            for turn in (*forgotten.withdrawn, *forgotten.restarted):
+                await self._control.cancel(self._client, turn.id, turn.fence - 1)
+            await self._drop_copies(forgotten.purged + Purged(silenced=silenced), running=silenced)
+        for turn in forgotten.withdrawn:
+            await self._tell_end(turn)
+        for turn in forgotten.restarted:
+            self._wake_ups.send_soon(turn.id)
+
+    async def opt_out(self, place: Place, person: Person, opted_out: bool) -> None:
+        """Keep none of the person's words from now on, or keep them again. What is there already stays."""
+        await self._database.write(privacy.opt, place.platform, person.id, out=opted_out, now=_now())
+
+    async def export(self, place: Place, person: Person) -> dict[str, Any]:
+        """Everything of the person on this platform, JSON-able."""
+        return await self._database.read(archive.export, place.platform, person.id, _now())
+
+    async def privacy_notice(self, place: Place, person: Person) -> PrivacyNotice:
+        """How long words are kept here, and whether this person has none kept."""
+        return await self._database.read(privacy.notice, place, person, self._settings.retention_days)
 
     # What is set for a Workspace, and how Pajama does.
 
@@ -250,7 +284,10 @@ class Service:
 
     async def mark_delivered(self, turn_id: int, fence: int) -> bool:
         """Note that the person has everything of the Turn. False where it was asked for again meanwhile."""
-        return await self._database.write(deliveries.delivered, turn_id, fence, _now())
+        purged = await self._database.write(deliveries.delivered, turn_id, fence, _now())
+        if purged is not None:
+            await self._try_to_drop_copies(purged)
+        return purged is not None
 
     async def check_health(self) -> None:
         """Raises DatabaseUnavailable or QueueUnavailable."""
@@ -279,6 +316,19 @@ class Service:
     def _ready_workers(self) -> list[WorkerStatus]:
         with connect(self._settings.redis_url) as client:
             return ready_workers(client, self._settings.redis_prefix)
+
+    async def _drop_copies(self, purged: Purged, running: Collection[int] = ()) -> None:
+        """Raises RedisError."""
+        async with self._client.pipeline() as pipeline:
+            drop_copies(pipeline, self._settings.redis_prefix, self._settings.stream_ttl_s, purged, running)
+            if len(pipeline):
+                await pipeline.execute(raise_on_error=False)
+
+    async def _try_to_drop_copies(self, purged: Purged) -> None:
+        try:
+            await self._drop_copies(purged)
+        except (RedisError, OSError) as error:
+            log.warning("Copies of purged words end by themselves.", action="copies_left", reason=str(error))
 
     async def _tell_cancel(self, turn_id: int, fence: int) -> None:
         """At once over Redis; where that is down, the worker's next heartbeat sees the same in SQL."""
@@ -321,7 +371,7 @@ def _scoped_explanation(session: Session, place: Place, turn_id: int) -> Explana
 
 
 def _forget(session: Session, place: Place, person: Person) -> Forgotten | None:
-    participant = conversations.find_participant(session, place, person)
+    participant = privacy.find_person(session, place.platform, person.id)
     return privacy.forget(session, participant.id, _now()) if participant is not None else None
 
 

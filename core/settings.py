@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     reap_every_s: Annotated[Seconds, Field(gt=0)] = Field(2.0, description="How often lost Turns are looked for.")
     stream_ttl_s: Annotated[int, Field(ge=10)] = Field(3600, description="How long a reply stream stays in Redis.")
 
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] = Field(
+        0, description="Days that words are kept, where a workspace says nothing else; 0: until someone asks."
+    )
+
     web_host: str = Field("127.0.0.1", description="Address that the web page listens on.")
     web_port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port of the web page; 0: any free one.")
     web_secret: SecretStr = Field(

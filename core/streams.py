@@ -1,7 +1,8 @@
 """ReplyEvents over Redis: one stream a Turn, and the channel that tells workers to cancel or forget.
 
 Knows keys, order and coalescing. A stream is a copy for the moment: SQL holds the same text once a Turn has ended, so
-an event that Redis loses costs smoothness, never the answer.
+an event that Redis loses costs smoothness, never the answer. An entry's id begins with its fence, so that Redis itself
+refuses what a worker says under an older one.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _BLOCK_MS = 5_000
 _RECONNECT_S = 0.25
 _CANCEL_AGAIN_S = 0.1
 _FIELD = "event"
+_TOO_LATE = "equal or smaller than the target stream top item"
+"""How Redis refuses an entry whose fence is older than one that has spoken."""
 
 log = structlog.get_logger(__name__)
 
@@ -108,11 +111,11 @@ class ReplyPublisher:
         pipeline = self._client.pipeline(transaction=False)
         for event in events:
             key = reply_key(self._prefix, event.turn_id)
-            pipeline.xadd(key, {_FIELD: event.model_dump_json(exclude_defaults=True)}, maxlen=20_000)
+            pipeline.xadd(key, _entry(event), id=_id_of(event), maxlen=20_000)
             if event.kind is not ReplyEventKind.DELTA:
                 pipeline.expire(key, self._ttl_s)
         try:
-            pipeline.execute()
+            _check(pipeline.execute(raise_on_error=False))
         except (RedisError, OSError) as error:
             if not self._lost:
                 log.warning("Reply events are lost: Redis is down.", action="reply_events_lost", reason=str(error))
@@ -121,13 +124,28 @@ class ReplyPublisher:
             self._lost = False
 
 
+def _entry(event: ReplyEvent) -> dict[Any, Any]:
+    return {_FIELD: event.model_dump_json(exclude_defaults=True)}
+
+
+def _id_of(event: ReplyEvent) -> str:
+    return f"{event.fence}-*"
+
+
+def _check(results: list[Any]) -> None:
+    """Raise what went wrong, other than that an event came too late."""
+    for result in results:
+        if isinstance(result, RedisError) and _TOO_LATE not in str(result):
+            raise result
+
+
 async def tell_end(client: redis.asyncio.Redis, prefix: str, event: ReplyEvent, ttl_s: int) -> None:
     """Tell followers of an end that no worker tells: that of a Turn which was never claimed. Raises RedisError."""
     key = reply_key(prefix, event.turn_id)
     async with client.pipeline(transaction=False) as pipeline:
-        pipeline.xadd(key, {_FIELD: event.model_dump_json(exclude_defaults=True)})
+        pipeline.xadd(key, _entry(event), id=_id_of(event))
         pipeline.expire(key, ttl_s)
-        await pipeline.execute()
+        _check(await pipeline.execute(raise_on_error=False))
 
 
 def _append(events: list[ReplyEvent], event: ReplyEvent) -> None:
@@ -247,6 +265,8 @@ class ReplyFollower:
                 self._hand_out(turns[key], entries)
 
     def _hand_out(self, turn_id: int, entries: list[tuple[str, dict[str, str]]]) -> None:
+        if not entries:  # they were purged as they came
+            return
         self._positions[turn_id] = entries[-1][0]
         for position, event in _decoded(entries):
             for subscription in self._subscriptions.get(turn_id, ()):
@@ -260,7 +280,7 @@ class ReplyFollower:
 
 
 class Control:
-    """Tells every worker to cancel a Turn or to forget Conversations, at once; SQL tells the same, a heartbeat later."""
+    """Tells every worker to cancel a Turn or to forget Conversations, at once; SQL tells a cancel too, a beat later."""
 
     def __init__(self, prefix: str) -> None:
         self._channel = control_channel(prefix)
@@ -307,7 +327,7 @@ def _decoded(entries: Iterable[tuple[str, dict[str, str]]]) -> Iterator[tuple[st
     """Position and event of each entry; one of a version that is not known here is left to SQL."""
     for position, fields in entries:
         try:
-            event = ReplyEvent.model_validate_json(fields[_FIELD])
+            event = ReplyEvent.model_validate_json(fields.get(_FIELD, ""))
         except ValidationError as error:
             log.warning("A reply event cannot be read.", action="reply_event_unknown", problems=error.error_count())
         else:

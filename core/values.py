@@ -19,7 +19,7 @@ _KEPT_CONTROLS = frozenset("\n\t")
 class Value(BaseModel):
     """Base of all boundary values."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)  # errors are logged, words not
 
 
 class TurnState(StrEnum):

@@ -23,19 +23,20 @@ app = typer.Typer(
 bot = typer.Typer(no_args_is_help=True, help="Run the adapter of one platform.")
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
 feedback = typer.Typer(no_args_is_help=True, help="What people think of answers.")
+privacy = typer.Typer(no_args_is_help=True, help="What is kept of a person: show, export, forget; and retention.")
 model = typer.Typer(no_args_is_help=True, help="SlimPajama, the model.")
 config = typer.Typer(no_args_is_help=True, help="The settings.")
 docs = typer.Typer(no_args_is_help=True, help="The generated pages of docs/.")
 health = typer.Typer(no_args_is_help=True, help="Health checks for containers: exit code 0 or 1.")
 for name, group in (
-    ("bot", bot), ("db", db), ("feedback", feedback), ("model", model), ("config", config), ("docs", docs),
+    ("bot", bot), ("db", db), ("feedback", feedback), ("privacy", privacy), ("model", model), ("config", config), ("docs", docs),
     ("health", health),
 ):  # fmt: skip
     app.add_typer(group, name=name)
 
 
 def _usable(name: str) -> str:
-    """The name of a conversation, which is an identifier like those of other platforms."""
+    """The name of a conversation or person, which is an identifier like those of the platforms."""
     from pydantic import TypeAdapter, ValidationError
 
     from core.values import Identifier
@@ -172,6 +173,62 @@ def feedback_export(
     from pajama.commands import database
 
     database.export_feedback(form)
+
+
+OnPlatform = Annotated[str, typer.Option("--platform", help="discord, slack, web or terminal.")]
+WithId = Annotated[str, typer.Option("--person", metavar="ID", callback=_usable, help="The platform's id of them.")]
+
+
+@privacy.command("show")
+def privacy_show(platform: OnPlatform, person: WithId, as_json: AsJson = False) -> None:
+    """How much is kept of a person, and whether they opted out."""
+    from pajama.commands import privacy as command
+
+    command.show(platform, person, as_json=as_json)
+
+
+@privacy.command("export")
+def privacy_export(
+    platform: OnPlatform,
+    person: WithId,
+    out: Annotated[Path | None, typer.Option(help="A new file to write; else standard output.")] = None,
+) -> None:
+    """Everything that is kept of a person, as JSON."""
+    from pajama.commands import privacy as command
+
+    command.export(platform, person, out)
+
+
+@privacy.command("forget")
+def privacy_forget(platform: OnPlatform, person: WithId, as_json: AsJson = False) -> None:
+    """Delete every word of a person, now and for good; prints how many there were."""
+    from pajama.commands import privacy as command
+
+    command.forget(platform, person, as_json=as_json)
+
+
+@privacy.command("opt-out")
+def privacy_opt_out(platform: OnPlatform, person: WithId, as_json: AsJson = False) -> None:
+    """Keep nothing of a person from now on; what is there already stays."""
+    from pajama.commands import privacy as command
+
+    command.opt(platform, person, out_of_it=True, as_json=as_json)
+
+
+@privacy.command("opt-in")
+def privacy_opt_in(platform: OnPlatform, person: WithId, as_json: AsJson = False) -> None:
+    """Keep again what a person says from now on."""
+    from pajama.commands import privacy as command
+
+    command.opt(platform, person, out_of_it=False, as_json=as_json)
+
+
+@privacy.command("purge")
+def privacy_purge(as_json: AsJson = False) -> None:
+    """Delete now what is older than it may be kept, as the reaper does every hour; prints how much there was."""
+    from pajama.commands import privacy as command
+
+    command.purge(as_json=as_json)
 
 
 @model.command("train")

@@ -116,6 +116,7 @@ class Answering:
             outcome = self._finished(turn, self._outcome(claimed, turn))
         except LeaseLost:
             log.warning("A turn was lost to another worker.", action="lease_lost")
+            self._generator.forget(frozenset({claimed.conversation_id}))  # maybe its words were to be forgotten
             return
         self._publish_end(claimed, outcome)
         log.info(

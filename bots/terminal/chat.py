@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TextIO
 
 from prompt_toolkit import PromptSession
@@ -17,9 +18,10 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 
 from bots import commands
-from bots.commands import Answering, Asker, Explained, Told
+from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
 from bots.delivery import deliver
-from bots.terminal.screen import TerminalSink, earlier, explained, printable
+from bots.terminal.files import saved
+from bots.terminal.screen import TerminalSink, earlier, explained, printable, said
 from bots.texts import negotiate, sentence_for, text
 from core.errors import PajamaError
 from core.history import TurnView
@@ -43,6 +45,8 @@ async def ask_once(service: Service, typed: str, conversation: str = "main", lan
         return outcome.text
     if isinstance(outcome, Explained):
         return explained(outcome.explanation, language, color=False)
+    if isinstance(outcome, Exported):
+        return saved(outcome, language)
     return await deliver(service, outcome.turn, _Silent())
 
 
@@ -60,7 +64,8 @@ async def chat(
     out.write(text("terminal_welcome", language, model=printable(model)) + "\n")
     await _show_earlier(service, conversation, language, out)
     completer = WordCompleter([f"/{name}" for name in commands.COMMANDS], sentence=True)
-    session: PromptSession[str] = PromptSession(completer=completer, input=source, output=prompt_output)
+    new_session = partial(PromptSession[str], completer=completer, input=source, output=prompt_output)
+    session = new_session()
     while True:
         try:
             typed = await session.prompt_async("> ")
@@ -69,24 +74,30 @@ async def chat(
         except EOFError:
             break
         if typed.strip():
-            await answer(service, typed, local_asker(conversation, language), out)
+            outcome = await answer(service, typed, local_asker(conversation, language), out)
+            if isinstance(outcome, Told) and outcome.forgotten:
+                session = new_session()  # the keys bring back nothing of before
     out.write(text("terminal_bye", language) + "\n")
 
 
-async def answer(service: Service, typed: str, asker: Asker, out: TextIO) -> None:
+async def answer(service: Service, typed: str, asker: Asker, out: TextIO) -> Outcome | None:
     """Do what was typed and print what comes of it, refusals and outages as sentences."""
+    outcome: Outcome | None = None
     try:
         outcome = await commands.handle(service, typed, asker)
         if isinstance(outcome, Answering):
             await stream(service, outcome.turn, asker, out)
         elif isinstance(outcome, Explained):
             out.write(explained(outcome.explanation, asker.language, color=out.isatty()))
+        elif isinstance(outcome, Exported):
+            out.write(saved(outcome, asker.language))
         else:
             out.write(outcome.text)
     except PajamaError as error:
         out.write(sentence_for(error, asker.language))
     out.write("\n\n")
     out.flush()
+    return outcome
 
 
 async def stream(service: Service, turn: TurnView, asker: Asker, out: TextIO) -> None:
@@ -147,7 +158,7 @@ async def _show_earlier(service: Service, conversation: str, language: str, out:
         out.write(earlier(ended, asker.language, color=out.isatty()) + "\n\n")
     for turn in turns:
         if not turn.state.ended:
-            out.write(f"> {printable(turn.text)}\n")
+            out.write(f"> {said(turn, language)}\n")
             await stream(service, turn, asker, out)
             out.write("\n\n")
     out.flush()

@@ -69,9 +69,14 @@ def earlier(turns: list[TurnView], language: str, *, color: bool) -> str:
     """Turns of before, dimmed."""
     lines = [text("terminal_earlier", language)]
     for turn in turns:
-        lines += [f"> {printable(turn.text)}", *_ended(turn, language)]
+        lines += [f"> {said(turn, language)}", *_ended(turn, language)]
     words = "\n".join(lines)
     return f"{_DIM}{words}{_PLAIN}" if color else words
+
+
+def said(turn: TurnView, language: str) -> str:
+    """What was asked, or that it is not kept."""
+    return text("not_kept", language) if turn.purged else printable(turn.text)
 
 
 def _ended(turn: TurnView, language: str) -> list[str]:
@@ -107,7 +112,9 @@ def explained(explanation: Explanation, language: str, *, color: bool) -> str:
     lines = [f"{bold}{text(key, language)}{plain}: {printable(value)}" for key, value in rows.items()]
     if explanation.left_out:
         lines.append(text("why_left_out", language, count=explanation.left_out))
-    if not explanation.exact:
+    if explanation.turn.purged:
+        lines.append(text("why_purged", language))
+    elif not explanation.exact:
         lines.append(text("why_inexact", language))
     lines.append(f"{bold}{text('why_prompt', language)}{plain}:")
     lines += [f"[{message.role}] {printable(message.text)}" for message in explanation.messages]

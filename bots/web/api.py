@@ -16,6 +16,7 @@ from bots.web.events import EventStream, Position, reply_events
 from bots.web.language import language_of
 from bots.web.schemas import (
     AnswerBody,
+    DocumentBody,
     FeedbackRequest,
     HistoryBody,
     MessageRequest,
@@ -76,10 +77,12 @@ async def say(said: MessageRequest, who: CurrentVisitor, service: CurrentService
     match await commands.handle(service, said.text, asker):
         case commands.Answering(turn=view):
             return TakenBody(turn=await turn_body(service, view, language))
-        case commands.Told(text=reply):
-            return TakenBody(reply=reply)
+        case commands.Told(text=reply, forgotten=forgotten):
+            return TakenBody(reply=reply, forgotten=forgotten)
         case commands.Explained(explanation=explanation):
             return TakenBody(why=explanation.turn.turn_id)
+        case commands.Exported(name=name, document=document):
+            return TakenBody(document=DocumentBody(name=name, text=document.decode()))
 
 
 @router.get("/turns/{turn_id}")
@@ -138,7 +141,10 @@ async def reset(who: CurrentVisitor, service: CurrentService) -> None:
 def _why_body(told: Explanation, language: str) -> WhyBody:
     assert told.turn.answer is not None  # `explain` raises NotFound without one
     notes = [text("why_left_out", language, count=told.left_out)] if told.left_out else []
-    notes += [] if told.exact else [text("why_inexact", language)]
+    if told.turn.purged:
+        notes.append(text("why_purged", language))
+    elif not told.exact:
+        notes.append(text("why_inexact", language))
     return WhyBody(
         turn_id=told.turn.turn_id,
         messages=[PromptMessageBody(role=message.role, text=message.text) for message in told.messages],

@@ -61,13 +61,17 @@ class AnswerBody(BaseModel):
 
 
 class TurnBody(BaseModel):
-    """One Turn as the page shows it. `status` is the sentence below it; `failure` says why there is no answer."""
+    """One Turn as the page shows it. `status` is the sentence below it; `failure` says why there is no answer.
+
+    Where it is `purged`, `text` says so; a page that still shows the words may go on showing them.
+    """
 
     turn_id: int
     seq: int
     state: TurnState
     fence: int
     text: str
+    purged: bool
     recipe: str
     cancel_requested: bool
     status: str
@@ -75,14 +79,15 @@ class TurnBody(BaseModel):
     answer: AnswerBody | None
 
     @classmethod
-    def of(cls, view: TurnView, *, status: str, failure: Refusal | None) -> TurnBody:
+    def of(cls, view: TurnView, *, said: str, status: str, failure: Refusal | None) -> TurnBody:
         """The Turn that `view` shows."""
         return cls(
             turn_id=view.turn_id,
             seq=view.seq,
             state=view.state,
             fence=view.fence,
-            text=view.text,
+            text=said,
+            purged=view.purged,
             recipe=view.recipe,
             cancel_requested=view.cancel_requested,
             status=status,
@@ -91,12 +96,21 @@ class TurnBody(BaseModel):
         )
 
 
+class DocumentBody(BaseModel):
+    """A text file for the visitor to keep."""
+
+    name: str
+    text: str
+
+
 class TakenBody(BaseModel):
-    """What the server made of a message: a Turn, or what a command did."""
+    """What the server made of a message: a Turn, or what a command did. `forgotten`: show nothing of before."""
 
     turn: TurnBody | None = None
     reply: str | None = None
     why: int | None = None
+    document: DocumentBody | None = None
+    forgotten: bool = False
 
 
 class HistoryBody(BaseModel):

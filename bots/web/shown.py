@@ -22,7 +22,8 @@ async def turn_body(service: Service, view: TurnView, language: str) -> TurnBody
     failure = None
     if view.state is TurnState.FAILED:
         failure = Refusal(code=view.failure or "error", message=failure_sentence(view.failure, language))
-    return TurnBody.of(view, status=await status_of(service, view, language), failure=failure)
+    said = text("not_kept", language) if view.purged else view.text
+    return TurnBody.of(view, said=said, status=await status_of(service, view, language), failure=failure)
 
 
 async def status_of(service: Service, view: TurnView, language: str) -> str:

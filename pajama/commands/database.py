@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import make_url
 
 import core.database
+import core.history
 from core import feedback as ratings
-from core import history as said
 from core.errors import DatabaseUnavailable, SettingsError
 from core.settings import Settings
 from core.values import Place
@@ -44,19 +44,20 @@ def check() -> None:
 
 def history(conversation: str, limit: int, *, as_json: bool) -> None:
     """Print the newest turns of a conversation in the terminal."""
-    from bots.terminal.screen import printable
+    from bots.terminal.screen import printable, said
+    from pajama.commands.chat import language
 
     place = Place(platform="terminal", workspace="local", conversation=conversation)
     database = _database()
     with database.read() as session:
-        turns = said.conversation_view(session, place, limit)
+        turns = core.history.conversation_view(session, place, limit)
     database.close()
     if as_json:
         print_json([_plain(turn) for turn in turns])
         return
     for turn in turns:
         out.print(f"[dim]{turn.turn_id} {turn.queued_at:%Y-%m-%d %H:%M} {turn.state}[/dim]")
-        out.print(f"> {printable(turn.text)}", markup=False, soft_wrap=True)
+        out.print(f"> {said(turn, language())}", markup=False, soft_wrap=True)
         out.print(printable(turn.answer.text) if turn.answer else "…", markup=False, soft_wrap=True)
 
 
@@ -67,7 +68,7 @@ def why(turn_id: int, *, as_json: bool) -> None:
 
     database = _database()
     with database.read() as session:
-        explanation = said.explain(session, turn_id)
+        explanation = core.history.explain(session, turn_id)
     database.close()
     if as_json:
         print_json({**_plain(explanation), "turn": _plain(explanation.turn)})

@@ -166,7 +166,8 @@ class TestChanging:
     def test_a_delete_purges_them(self, chat: Chat) -> None:
         say(chat, "q", beside("a"), shared=True)
         with chat.database.write() as session:
-            assert conversations.delete(session, chat.message("a").place, "a", chat.now) is None
+            deleted = conversations.delete(session, chat.message("a").place, "a", chat.now)
+        assert deleted is not None and deleted.turn is None and deleted.purged.conversation_ids
         say(chat, "q2", beside("a"), shared=True)  # shown again, it stays deleted
         with chat.database.read() as session:
             assert "words of a" not in session.scalars(select(MessageRevision.text)).all()
@@ -178,7 +179,7 @@ class TestChanging:
             bo = find_participant(session, chat.message("q").place, BO)
             assert bo is not None
             forgotten = privacy.forget(session, bo.id, chat.now)
-        assert (forgotten.messages, forgotten.conversation_ids) == (1, (conversation_id,))
+        assert (forgotten.purged.messages, forgotten.purged.conversation_ids) == (1, {conversation_id})
         with chat.database.read() as session:
             assert set(session.scalars(select(MessageRevision.text))) == {"", "words of q"}
             assert session.scalars(select(Participant.display_name)).all().count("Bo") == 0
@@ -208,3 +209,10 @@ async def test_context_is_cleaned_cut_and_left_out_where_empty(service: Service,
     with chat.database.read() as session:
         texts = session.scalars(select(MessageRevision.text).order_by(MessageRevision.message_id)).all()
     assert texts == ["[1mbold", "y" * 50, "words of q"]
+
+
+def test_nothing_is_stored_of_who_opted_out(chat: Chat) -> None:
+    with chat.database.write() as session:
+        privacy.opt(session, "web", "bo", out=True, now=chat.now)
+    say(chat, "m", beside("b1"), beside("c1", CY))
+    assert list(stored(chat)) == ["c1", "m"]

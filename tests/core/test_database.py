@@ -96,6 +96,16 @@ def test_a_failed_transaction_leaves_nothing(database_url: str) -> None:
     database.close()
 
 
+def test_an_error_holds_nothing_that_people_said(database_url: str) -> None:
+    database = Database(database_url)
+    rows = [{"v": "v", "s": "what somebody said"}] * 2
+    statement = text("INSERT INTO recipe_version VALUES (:v, 'chat', :s, CURRENT_TIMESTAMP)")
+    with pytest.raises(IntegrityError) as caught, database.write() as session:
+        session.execute(statement, rows)
+    assert "what somebody said" not in str(caught.value)
+    database.close()
+
+
 async def test_asyncio_gets_the_same_functions_and_errors(database_url: str) -> None:
     database = AsyncDatabase(database_url)
     assert await database.read(lambda session: session.scalar(text("SELECT 1"))) == 1

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from core import access, backfill, conversations, deliveries, history, turns
+from core import access, archive, backfill, conversations, deliveries, history, privacy, retention, turns
 from core.database import Database
 from core.turns import count_queued
 from core.values import ContextMessage, InboundMessage, Person, Place
@@ -20,6 +20,7 @@ from tests.core.conftest import MANY, Chat
 
 LARGE = ("turn", "message", "message_revision", "generation", "delivery")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = datetime(2027, 1, 1, tzinfo=UTC)
 PLACE = Place(platform="web", workspace="w1", conversation="c1")
 
 Query = Callable[[Session], object]
@@ -42,6 +43,12 @@ def check_quota(session: Session) -> None:
     access.check_quota(session, both, 1, 1, NOW)
 
 
+def retention_step(session: Session) -> object:
+    group = retention._Group(retention._CONVERSATION.c.id > 0, LATER)
+    session.scalars(retention._with_old_words(group, 0)).all()
+    return retention._purge_batch(session, {"of_conversation": 1, "since": NOW, "after": 0}, LATER, LATER)
+
+
 QUERIES: dict[str, Query] = {
     "receive": receive,
     "receive_with_context": receive_with_context,
@@ -60,6 +67,12 @@ QUERIES: dict[str, Query] = {
     "deliveries": lambda session: deliveries.of_generation(session, 1),
     "turn_of_message": lambda session: history.turn_of_message(session, "web", "w1", "x5000"),
     "backfill_points": lambda session: backfill.backfill_points(session, "web", NOW),
+    "delivered": lambda session: deliveries.delivered(session, 1, 1, NOW),
+    "overdue": lambda session: privacy.overdue(session, NOW),
+    "purge_overdue": lambda session: privacy.purge_overdue(session, LATER, LATER),
+    "forget": lambda session: privacy.forget(session, 1, NOW),
+    "export": lambda session: archive.export(session, "web", "p1", NOW),
+    "retention": retention_step,
 }
 
 
@@ -73,6 +86,7 @@ def filled(chat: Chat) -> Database:
     with chat.database.write() as session:
         deliveries.sending(session, claimed.generation_id, 0, chat.now)
     with chat.database.write() as session:
+        privacy.opt(session, "web", "p0", out=True, now=NOW)
         multiply(session)
         session.execute(text("ANALYZE"))
     return chat.database

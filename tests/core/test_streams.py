@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import redis
 
+from core.copies import drop_copies
 from core.errors import QueueUnavailable
+from core.purging import Purged
 from core.redis import connect, connect_async, reply_key
 from core.streams import Control, ReplyFollower, ReplyPublisher
 from core.values import FinishReason, ReplyEvent, ReplyEventKind
@@ -117,7 +119,7 @@ async def test_who_comes_back_in_mid_answer_gets_it_from_the_start(
 async def test_an_event_of_an_unknown_version_is_passed_over(
     client: redis.Redis, publisher: ReplyPublisher, follower: ReplyFollower, redis_prefix: str
 ) -> None:
-    client.xadd(reply_key(redis_prefix, 1), {"event": '{"version": 99}'})
+    client.xadd(reply_key(redis_prefix, 1), {"event": '{"version": 99}'}, id="1-*")
     publisher.publish(delta("known", 0))
     publisher.publish(done())
     assert said([event async for event in follower.follow(1)]) == "known"
@@ -131,6 +133,38 @@ async def test_events_of_an_earlier_fence_are_not_told(publisher: ReplyPublisher
     publisher.publish(done(fence=3))
     events = [event async for event in follower.follow(1, after_fence=1)]
     assert [(event.fence, event.text) for event in events if event.text] == [(3, "new")]
+
+
+@pytest.mark.parametrize("redis_kind", ["redis_url", "given_redis_url"])
+def test_redis_refuses_what_an_older_fence_says(
+    redis_kind: str, redis_prefix: str, request: pytest.FixtureRequest
+) -> None:
+    with connect(request.getfixturevalue(redis_kind)) as client:
+        publisher = ReplyPublisher(client, redis_prefix, TTL_S)
+        publisher.start()
+        for fence, text in ((2, "new "), (1, "late"), (2, "and on"), (1, "later"), (3, " anew")):
+            publisher.publish(delta(text, 0, fence=fence))
+        publisher.close()
+        stored: Any = client.xrange(reply_key(redis_prefix, 1))
+        entries = [ReplyEvent.model_validate_json(fields["event"]) for _, fields in stored]
+        client.delete(reply_key(redis_prefix, 1))
+    assert said(entries) == "new and on anew"
+
+
+async def test_a_follower_outlives_a_purge_of_its_stream(
+    client: redis.Redis, publisher: ReplyPublisher, follower: ReplyFollower, redis_prefix: str
+) -> None:
+    publisher.publish(delta("to be purged", 0))
+    stream = follower.follow(1)
+    assert (await anext(stream)).text == "to be purged"
+    for fence, running in ((2, ()), (3, (1,))):
+        with client.pipeline() as pipeline:
+            drop_copies(pipeline, redis_prefix, TTL_S, Purged(silenced={1: fence}), running)
+            pipeline.execute()
+        publisher.publish(delta("late", 12, fence=fence - 1))
+        publisher.publish(delta("anew", 0, fence=fence))
+        assert (await anext(stream)).text == "anew"
+    await stream.aclose()
 
 
 async def test_many_turns_are_followed_at_once(publisher: ReplyPublisher, follower: ReplyFollower) -> None:

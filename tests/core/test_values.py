@@ -74,3 +74,9 @@ def test_a_display_name_is_short_and_clean() -> None:
     assert Person(id="p", display_name=" Ann\x07 ").display_name == "Ann"
     with pytest.raises(ValidationError):
         Person(id="p", display_name="x" * 81)
+
+
+def test_an_error_holds_nothing_that_people_said() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Person(id="p", display_name="what somebody said" * 10)
+    assert "somebody" not in str(caught.value)

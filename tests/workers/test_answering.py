@@ -37,6 +37,7 @@ class Desk:
         self.url = f"sqlite:///{folder / 'pajama.db'}"
         upgrade(self.url)
         self.settings = Settings(database_url=self.url, redis_url=NOWHERE, heartbeat_s=0.05, **settings)
+        self.generator = generator
         self.database = Database(self.url)
         self.wake_ups = WakeUps(make_celery(NOWHERE, "test"))
         self.publisher = ReplyPublisher(connect(NOWHERE), "test", 60)
@@ -242,6 +243,7 @@ def test_a_lost_turn_ends_in_silence(desk: Desk) -> None:
     thread.join(10)
     assert not thread.is_alive()
     assert (desk.turn(turn_id).state, desk.turn(turn_id).owner) == (TurnState.RUNNING, "another")
+    assert desk.generator.forgotten == {desk.turn(turn_id).conversation_id}, "its words may have been purged"
     assert desk.generation(turn_id).finish_reason is None
 
 

@@ -5,6 +5,7 @@ import { api } from "./api.js";
 import { toClipboard } from "./clipboard.js";
 import { composer } from "./composer.js";
 import { askComment, showWhy } from "./dialogs.js";
+import { save } from "./files.js";
 import { render } from "./markdown.js";
 import { follow } from "./stream.js";
 import { say } from "./texts.js";
@@ -128,12 +129,17 @@ async function send(text) {
 }
 
 /** Show what the server made of a message: a Turn, or what a command did. */
-async function carryOut({ turn, reply, why }) {
+async function carryOut({ turn, reply, why, document: file, forgotten }) {
   if (turn) {
     add(turn);
     toEnd();
   }
   if (why) await showWhy(why);
+  if (file) {
+    save(file);
+    tell(say("web_saved", { name: file.name }), { reply: true });
+  }
+  if (forgotten) clear();
   if (reply) {
     await load(); // a command may have changed anything
     tell(reply, { reply: true });

@@ -29,11 +29,13 @@ export class TurnElement {
     this.id = turn.turn_id;
     this.root.dataset.turn = turn.turn_id;
     this.mark(turn.state);
-    if (turn.answer || !this.open) this.write(turn.answer?.text ?? this.answer);
+    if (turn.purged) this.write(this.answer); // of which the server has nothing any more
+    else if (turn.answer || !this.open) this.write(turn.answer?.text ?? this.answer);
     this.rate(turn.answer?.rating ?? null);
     this.status.replaceChildren(turn.failure?.message ?? turn.status ?? "");
     this.actions.hidden = this.open || (turn.failure && !turn.answer); // the failure has its own button
     for (const action of ["copy", "up", "down", "why"]) this.button(action).hidden = !turn.answer;
+    if (turn.purged) for (const action of ["copy", "regenerate"]) this.button(action).hidden = true;
     if (turn.failure) this.status.append(retryButton());
   }
 

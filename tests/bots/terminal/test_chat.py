@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import stat
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -231,3 +234,54 @@ class TestAskOnce:
         for conversation in ("a", "b"):
             await ask_once(service, "hello", conversation)
         assert len(await service.history(local_asker("a", "en").place)) == 1
+
+
+UP = "\x1b[A"
+
+
+class TestPrivacy:
+    async def test_an_export_is_a_new_file_that_only_its_owner_reads(
+        self, service: Service, worker: ScriptedWorker, screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("bots.privacy.file_name", lambda exported: "mine.json")
+        (tmp_path / "mine.json").write_text("somebody's own")
+        async with chatting(service, screen) as keys:
+            keys.send_text("hello" + ENTER + "/privacy export" + ENTER)
+        again = await ask_once(service, "/privacy export")
+        assert (tmp_path / "mine.json").read_text() == "somebody's own"
+        for name, told in (("mine-2.json", screen.getvalue()), ("mine-3.json", again)):
+            assert text("terminal_saved", path=tmp_path / name) in str(told)
+            assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+            document = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+            assert [message["revisions"][0]["text"] for message in document["messages"]] == ["hello"]
+
+    async def test_a_file_that_cannot_be_written_is_a_sentence(
+        self, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        monkeypatch.setattr("bots.privacy.file_name", lambda exported: "no/such/folder.json")
+        told = await ask_once(service, "/privacy export", language="zh-CN")
+        path = tmp_path / "gone" / "no/such/folder.json"
+        assert told == text("terminal_not_saved", "zh-CN", path=path, reason="No such file or directory")
+
+    async def test_after_forgetting_the_keys_bring_nothing_back(
+        self, service: Service, worker: ScriptedWorker, screen: Screen
+    ) -> None:
+        async with chatting(service, screen) as keys:
+            keys.send_text("xylophone" + ENTER)
+            await screen.until("You said: xylophone")
+            keys.send_text("/privacy forget" + ENTER)
+            await screen.until(text("privacy_forgotten", messages=1, answers=1, comments=0))
+            keys.send_text(UP + UP + "hello" + ENTER)
+        assert [turn.text for turn in await service.history(HERE.place)] == ["", "hello"]
+
+    async def test_what_is_not_kept_is_shown_as_such(self, service: Service, worker: ScriptedWorker) -> None:
+        async with chatting(service, first := Screen()) as keys:
+            keys.send_text("/privacy opt-out" + ENTER + "xylophone" + ENTER + "/why" + ENTER + "/regenerate" + ENTER)
+        assert "You said: xylophone" in first.getvalue()
+        assert text("why_purged") in first.getvalue() and text("error_purged") in first.getvalue()
+        async with chatting(service, screen := Screen()):
+            pass
+        assert f"> {text('not_kept')}\n" in screen.getvalue() and "xylophone" not in screen.getvalue()

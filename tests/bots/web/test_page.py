@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -214,6 +217,56 @@ class TestCommands:
         ended(page)
         say(page, "/why")
         expect(page.get_by_role("dialog", name="Why this answer?")).to_be_visible()
+
+
+class TestPrivacy:
+    @pytest.fixture
+    def page(self, site: Site, page: Page, context: BrowserContext) -> Iterator[Page]:
+        """Somebody who opted out stays so: the next tests have somebody else."""
+        yield page
+        context.clear_cookies()
+
+    def test_an_export_is_downloaded(self, site: Site, page: Page) -> None:
+        asked = script(site, "木琴")
+        say(page, asked)
+        ended(page)
+        with page.expect_download() as downloading:
+            say(page, "/privacy export")
+        download = downloading.value
+        assert re.fullmatch(r"pajama-web-\d{14}\.json", download.suggested_filename)
+        document = json.loads(Path(download.path()).read_text(encoding="utf-8"))
+        assert document["messages"][-1]["turn"]["answers"][0]["text"] == "木琴"
+        expect(page.locator("#notice")).to_contain_text(text("web_saved", name=download.suggested_filename))
+
+    def test_what_is_forgotten_leaves_the_page_too(self, site: Site, page: Page) -> None:
+        asked = script(site, "so it was said")
+        say(page, asked)
+        ended(page)
+        say(page, "/privacy forget")
+        expect(page.locator("#notice")).to_contain_text("Forgotten: ")
+        expect(page.locator("#turns")).not_to_contain_text(asked)
+        expect(page.locator("#turns")).not_to_contain_text("so it was said")
+        expect(page.locator(".said").last).to_have_text(text("not_kept"))
+
+    def test_an_answer_that_is_not_kept_stays_for_as_long_as_the_page(self, site: Site, page: Page) -> None:
+        say(page, "/privacy opt-out")
+        expect(page.locator("#notice")).to_contain_text(text("privacy_opted_out").split("`")[0])
+        asked = script(site, "read it now")
+        say(page, asked)
+        ended(page)
+        say(page, "/privacy")
+        expect(page.locator("#notice")).to_contain_text(text("privacy_is_out"))
+        expect(last_answer(page)).to_have_text("read it now")
+        expect(page.locator(".said").last).to_have_text(asked)
+        say(page, "/regenerate")
+        expect(page.locator("#notice")).to_contain_text(text("error_purged"))
+        page.reload()
+        expect(page.locator(".said").last).to_have_text(text("not_kept"))
+        expect(last_answer(page)).to_have_text("")
+        page.get_by_role("button", name="Why?").click()
+        told = page.get_by_role("dialog", name="Why this answer?")
+        expect(told).to_contain_text(text("why_purged"))
+        expect(told).not_to_contain_text(asked)
 
 
 class TestFeedbackAndWhy:
