@@ -136,6 +136,10 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+RECIPE_COMMANDS = frozenset(command.name for command in COMMANDS.values() if command.recipe is not None)
+"""Commands whose text becomes a Turn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A command as someone gave it."""

@@ -59,6 +59,16 @@ def reaper_key(prefix: str) -> str:
     return f"{prefix}:reaper"
 
 
+def adapter_key(prefix: str, platform: str) -> str:
+    """Where a platform's bot says that it is connected."""
+    return f"{prefix}:adapter:{platform}"
+
+
+def note_key(prefix: str, name: str) -> str:
+    """Where an adapter keeps a note for its next start."""
+    return f"{prefix}:note:{name}"
+
+
 def celery_prefix(prefix: str) -> str:
     """Prefix of Celery's own keys."""
     return f"{prefix}:celery:"

@@ -32,7 +32,7 @@ from core.presence import WorkerStatus, ready_workers
 from core.privacy import Forgotten, PrivacyNotice
 from core.purging import Purged
 from core.queue import WakeUps, make_celery
-from core.redis import connect, connect_async, translated
+from core.redis import adapter_key, connect, connect_async, note_key, translated
 from core.settings import Settings
 from core.streams import Control, ReplyFollower, tell_end
 from core.values import (
@@ -288,6 +288,22 @@ class Service:
         if purged is not None:
             await self._try_to_drop_copies(purged)
         return purged is not None
+
+    async def say_connected(self, platform: str, for_s: float) -> None:
+        """Say that the platform's bot is connected, for so long. Raises QueueUnavailable."""
+        with translated():
+            await self._client.set(adapter_key(self._settings.redis_prefix, platform), "1", px=int(1000 * for_s))
+
+    async def remember(self, name: str, value: str) -> None:
+        """Keep a note of an adapter in Redis, where it may be lost without harm. Raises QueueUnavailable."""
+        with translated():
+            await self._client.set(note_key(self._settings.redis_prefix, name), value)
+
+    async def recall(self, name: str) -> str | None:
+        """The note of an adapter, if it is still there. Raises QueueUnavailable."""
+        with translated():
+            found = await self._client.get(note_key(self._settings.redis_prefix, name))
+        return str(found) if found is not None else None
 
     async def check_health(self) -> None:
         """Raises DatabaseUnavailable or QueueUnavailable."""

@@ -111,6 +111,16 @@ class Settings(BaseSettings):
     web_secure_cookie: bool = Field(False, description="Send the cookie over HTTPS only. Set it behind a TLS proxy.")
     open_browser: bool = Field(True, description="Whether `pajama up` opens the page where there is a screen.")
 
+    discord_token: SecretStr = Field(
+        SecretStr(""), description="The Discord bot's token, from Discord's developer page. Empty: Discord is off."
+    )
+    discord_message_content: bool = Field(
+        True, description="Ask Discord for the Message Content intent. Without it, mentions, DMs and commands work."
+    )
+    discord_proxy: str = Field("", description="`http://` proxy between the Discord bot and Discord.")
+    discord_api_base: str = Field("https://discord.com/api/v10", description="Where Discord's REST API is.")
+    discord_gateway_url: str = Field("", description="Where Discord's gateway is. Empty: as Discord itself says.")
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`auto`: console on a terminal, else JSON."
@@ -130,6 +140,20 @@ class Settings(BaseSettings):
     def _known_redis(cls, url: str) -> str:
         if url and not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("should start with redis://, rediss:// or unix://")
+        return _with_a_port(url)
+
+    @field_validator("discord_proxy", "discord_api_base")
+    @classmethod
+    def _web_address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("should start with http:// or https://")
+        return _with_a_port(url).rstrip("/")
+
+    @field_validator("discord_gateway_url")
+    @classmethod
+    def _socket_address(cls, url: str) -> str:
+        if url and not url.startswith(("ws://", "wss://")):
+            raise ValueError("should start with ws:// or wss://")
         return _with_a_port(url)
 
     @field_validator("heartbeat_s")

@@ -25,12 +25,14 @@ db = typer.Typer(no_args_is_help=True, help="The database's schema.")
 feedback = typer.Typer(no_args_is_help=True, help="What people think of answers.")
 privacy = typer.Typer(no_args_is_help=True, help="What is kept of a person: show, export, forget; and retention.")
 model = typer.Typer(no_args_is_help=True, help="SlimPajama, the model.")
+doctor = typer.Typer(help="What is wrong, and what would be right.")
+discord = typer.Typer(no_args_is_help=True, help="The Discord bot's setting up.")
 config = typer.Typer(no_args_is_help=True, help="The settings.")
 docs = typer.Typer(no_args_is_help=True, help="The generated pages of docs/.")
 health = typer.Typer(no_args_is_help=True, help="Health checks for containers: exit code 0 or 1.")
 for name, group in (
-    ("bot", bot), ("db", db), ("feedback", feedback), ("privacy", privacy), ("model", model), ("config", config), ("docs", docs),
-    ("health", health),
+    ("bot", bot), ("db", db), ("feedback", feedback), ("privacy", privacy), ("model", model), ("config", config),
+    ("docs", docs), ("health", health), ("doctor", doctor), ("discord", discord),
 ):  # fmt: skip
     app.add_typer(group, name=name)
 
@@ -113,10 +115,10 @@ def bot_web() -> None:
 
 @bot.command("discord")
 def bot_discord() -> None:
-    """Discord. Not in this version yet."""
+    """Talk on Discord, until SIGTERM."""
     from pajama.commands import processes
 
-    processes.missing("Discord")
+    processes.discord()
 
 
 @bot.command("slack")
@@ -245,12 +247,29 @@ def model_train(
     command.train(preset, data, out, tokens, minutes)
 
 
-@app.command()
-def doctor(as_json: AsJson = False) -> None:
+@doctor.callback(invoke_without_command=True)
+def doctor_all(context: typer.Context, as_json: AsJson = False) -> None:
     """Look at everything that Pajama needs and say what is wrong; exit code 1 where something is."""
     from pajama.commands import doctor as command
 
-    command.doctor(as_json=as_json)
+    if context.invoked_subcommand is None:
+        command.doctor(as_json=as_json)
+
+
+@doctor.command("discord")
+def doctor_discord(as_json: AsJson = False) -> None:
+    """Ask Discord: token, intents, permissions by channel, commands, clock, connections left."""
+    from pajama.commands import doctor as command
+
+    command.doctor_discord(as_json=as_json)
+
+
+@discord.command("invite-url")
+def discord_invite_url() -> None:
+    """Print the address at which the bot is added to a guild."""
+    from pajama.commands import discord as command
+
+    command.invite_url()
 
 
 @config.command("show")
@@ -283,6 +302,14 @@ def health_web() -> None:
     from pajama.commands import health as command
 
     command.web()
+
+
+@health.command("discord")
+def health_discord() -> None:
+    """Whether the Discord bot is connected."""
+    from pajama.commands import health as command
+
+    command.discord()
 
 
 @health.command("worker")

@@ -39,6 +39,10 @@ _LOCK_WITHIN_S = 0.25
 _VALKEY_LOOK_EVERY_S = 0.5
 
 
+_NEEDED = ("worker", "web")
+"""Without these there is nothing to show; a platform that cannot be reached keeps nobody from the page."""
+
+
 class Stack:
     """The processes of one machine."""
 
@@ -61,6 +65,16 @@ class Stack:
     def web_url(self) -> str:
         """Where the page is."""
         return web_url(self._settings)
+
+    @property
+    def discord(self) -> bool:
+        """Whether the Discord bot runs: it does where it has a token."""
+        return bool(self._settings.discord_token.get_secret_value())
+
+    def trouble(self, name: str) -> str:
+        """Why the process `name` keeps falling; empty where it does not."""
+        fallen = next((child for child in self._children if child.name == name and child.hopeless), None)
+        return fallen.last_words() if fallen is not None else ""
 
     @property
     def embedded_valkey(self) -> bool:
@@ -94,6 +108,8 @@ class Stack:
         self._spawn("worker", "worker")
         if self._web:
             self._spawn("web", "bot", "web")
+        if self._web and self.discord:
+            self._spawn("discord", "bot", "discord")
         self._reaper = threading.Thread(target=self._reap, name="reaper", daemon=True)
         self._reaper.start()
         self._say_where()
@@ -107,7 +123,7 @@ class Stack:
         with connect(self._settings.redis_url) as client:
             while not leave.is_set():
                 for child in self._children:
-                    if child.hopeless:
+                    if child.hopeless and child.name in _NEEDED:
                         raise PajamaError(f"{child.last_words()}\nThe log of {child.name} is {child.log_file}.")
                 pid = self._children[0].pid
                 ready = [w for w in ready_workers(client, self._settings.redis_prefix) if w.pid == pid]

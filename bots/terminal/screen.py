@@ -6,6 +6,7 @@ import unicodedata
 from typing import TextIO
 
 from bots.delivery import Chunk
+from bots.explanation import facts, notes, prompt_lines
 from bots.texts import failure_sentence, text
 from core.history import Explanation, TurnView
 from core.values import TurnState
@@ -89,33 +90,9 @@ def _ended(turn: TurnView, language: str) -> list[str]:
 
 def explained(explanation: Explanation, language: str, *, color: bool) -> str:
     """Why an answer is as it is, as lines."""
-    answer = explanation.turn.answer
-    assert answer is not None  # `why` raises NotFound without one
-    usage = answer.usage
-    counts = text(
-        "why_token_counts",
-        language,
-        prompt=usage.prompt_tokens,
-        cached=usage.cached_tokens,
-        completion=usage.completion_tokens,
-    )
-    timings = ", ".join(f"{name} {ms:.0f} ms" for name, ms in answer.timings_ms.items())
-    sampling = ", ".join(f"{name}={value}" for name, value in explanation.sampling.items())
-    rows = {
-        "why_model": f"{answer.model} @ {answer.model_revision}",
-        "why_recipe": f"{explanation.recipe} {explanation.recipe_version}",
-        "why_tokens": counts,
-        "why_timings": timings,
-        "why_sampling": sampling,
-    }
     bold, plain = (_BOLD, _PLAIN) if color else ("", "")
-    lines = [f"{bold}{text(key, language)}{plain}: {printable(value)}" for key, value in rows.items()]
-    if explanation.left_out:
-        lines.append(text("why_left_out", language, count=explanation.left_out))
-    if explanation.turn.purged:
-        lines.append(text("why_purged", language))
-    elif not explanation.exact:
-        lines.append(text("why_inexact", language))
+    lines = [f"{bold}{name}{plain}: {printable(value)}" for name, value in facts(explanation, language)]
+    lines += notes(explanation, language)
     lines.append(f"{bold}{text('why_prompt', language)}{plain}:")
-    lines += [f"[{message.role}] {printable(message.text)}" for message in explanation.messages]
+    lines += map(printable, prompt_lines(explanation))
     return "\n".join(lines)

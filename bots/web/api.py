@@ -11,7 +11,8 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query
 from starlette.requests import Request
 
 from bots import commands
-from bots.texts import text, texts
+from bots.explanation import notes
+from bots.texts import texts
 from bots.web.events import EventStream, Position, reply_events
 from bots.web.language import language_of
 from bots.web.schemas import (
@@ -140,11 +141,6 @@ async def reset(who: CurrentVisitor, service: CurrentService) -> None:
 
 def _why_body(told: Explanation, language: str) -> WhyBody:
     assert told.turn.answer is not None  # `explain` raises NotFound without one
-    notes = [text("why_left_out", language, count=told.left_out)] if told.left_out else []
-    if told.turn.purged:
-        notes.append(text("why_purged", language))
-    elif not told.exact:
-        notes.append(text("why_inexact", language))
     return WhyBody(
         turn_id=told.turn.turn_id,
         messages=[PromptMessageBody(role=message.role, text=message.text) for message in told.messages],
@@ -153,5 +149,5 @@ def _why_body(told: Explanation, language: str) -> WhyBody:
         recipe_version=told.recipe_version,
         budget=told.budget,
         sampling=told.sampling,
-        notes=notes,
+        notes=notes(told, language),
     )

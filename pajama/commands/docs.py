@@ -38,7 +38,12 @@ def check() -> None:
 
 def pages() -> dict[str, str]:
     """Every generated page by its file name."""
-    return {"settings.md": settings_page(), "cli.md": cli_page(), "schema.md": schema_page()}
+    return {
+        "settings.md": settings_page(),
+        "cli.md": cli_page(),
+        "commands.md": commands_page(),
+        "schema.md": schema_page(),
+    }
 
 
 def _read(path: Path) -> str:
@@ -100,6 +105,28 @@ def _parameter(parameter: Any) -> str:
     default = parameter.default if isinstance(parameter.default, str | int | float) else None
     shown = "" if default is None or isinstance(default, bool) else f"`{default}`"
     return f"| {names} | {parameter.help or ''} | {shown} |"
+
+
+def commands_page() -> str:
+    """Every command that people give the bot, with its options."""
+    from bots.commands import COMMANDS
+    from bots.texts import text
+
+    lines = [
+        _HEAD + "# Commands\n",
+        "The same on every platform. On Discord they are slash commands, in English and Chinese; on the web page and in",
+        "the terminal they are typed as shown. `[…]` may be left out; a value with spaces stands in quotes.\n",
+    ]
+    for command in COMMANDS.values():
+        who = " Only for those who manage the place." if command.admin else ""
+        lines += [f"## `/{command.name}`\n", f"{text(command.description)}.{who}\n", f"`{command.usage}`\n"]
+        rows = [
+            f"| `{option.name}` | {text(option.description)} | {', '.join(option.choices)} |"
+            for option in command.options
+        ]
+        if rows:
+            lines += ["| option | is | choices |", "|---|---|---|", *rows, ""]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def schema_page() -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from redis.exceptions import ResponseError
 from rich.markup import escape
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from core.database import check
 from core.errors import PajamaError
+from core.findings import Finding, Verdict
 from core.presence import ready_workers
 from core.redis import connect, translated
 from core.settings import Settings, unknown_variables, variable
@@ -27,27 +29,31 @@ from pajama.running import Running, find_running
 from pajama.stack import usable_port
 from pajama.valkey import find_server
 
-Verdict = Literal["ok", "warning", "failure"]
-
 _MIN_FREE_BYTES = 1 << 30
 _KEEPS = {"maxmemory-policy": "noeviction", "appendonly": "yes"}
 _KEEPING = " and ".join(f"{name} {value}" for name, value in _KEEPS.items())
 _MARKS = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "failure": "[red]✗[/red]"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one look showed."""
-
-    what: str
-    verdict: Verdict
-    detail: str
-
-
 def doctor(*, as_json: bool) -> None:
     """Look, print, and exit with 1 where something fails."""
+    tell(list(examine(settings_of("doctor"))), as_json=as_json)
+
+
+def doctor_discord(*, as_json: bool) -> None:
+    """The same for the Discord bot, asked of Discord."""
+    from bots.discord.doctor import examine as examine_discord
+
     settings = settings_of("doctor")
-    findings = list(examine(settings))
+
+    async def collect() -> list[Finding]:
+        return [finding async for finding in examine_discord(settings)]
+
+    tell(asyncio.run(collect()), as_json=as_json)
+
+
+def tell(findings: list[Finding], *, as_json: bool) -> None:
+    """Print the findings, and exit with 1 where something fails."""
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -13,7 +13,7 @@ import redis
 
 from core.errors import QueueUnavailable
 from core.presence import ready_workers
-from core.redis import connect, reaper_key, translated
+from core.redis import adapter_key, connect, reaper_key, translated
 from core.settings import Settings, variable
 from pajama.console import Exit, err, settings_of
 from pajama.running import find_running, web_url
@@ -40,6 +40,12 @@ def worker() -> None:
     """Whether a worker is ready."""
     with _queue() as (settings, client):
         _tell(bool(ready_workers(client, settings.redis_prefix)), "No worker is ready.")
+
+
+def discord() -> None:
+    """Whether the Discord bot said lately that it is connected."""
+    with _queue() as (settings, client):
+        _tell(bool(client.exists(adapter_key(settings.redis_prefix, "discord"))), "The Discord bot is not connected.")
 
 
 def reaper() -> None:

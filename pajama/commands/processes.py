@@ -36,6 +36,14 @@ def web() -> None:
     asyncio.run(serve(settings))
 
 
+def discord() -> None:
+    """Talk on Discord until SIGTERM."""
+    settings = _with_redis("discord")
+    from bots.discord.server import serve
+
+    asyncio.run(serve(settings))
+
+
 def reaper() -> None:
     """Look for lost Turns until SIGTERM."""
     settings = _with_redis("reaper")
@@ -57,7 +65,7 @@ def reaper() -> None:
 
 def missing(platform: str) -> None:
     """Say that an adapter is not there yet."""
-    err.print(f"{platform} is not in this version yet; the web page and the terminal are.", style="red")
+    err.print(f"{platform} is not in this version yet; Discord, the web page and the terminal are.", style="red")
     sys.exit(Exit.USAGE)
 
 

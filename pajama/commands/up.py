@@ -65,7 +65,7 @@ def _screen(stack: Stack, info: WorkerStatus, took_s: float) -> Panel:
         ("Database", escape(database), variable("database_url")),
         ("Queue", escape(queue), variable("redis_url")),
         ("Reaper", "running", ""),
-        ("Discord", "[dim]off: not in this version yet[/dim]", ""),
+        ("Discord", _platform(stack, "discord", on=stack.discord), variable("discord_token")),
         ("Slack", "[dim]off: not in this version yet[/dim]", ""),
         ("Logs", escape(str(stack.log_folder)), variable("log_level")),
     ]
@@ -73,6 +73,14 @@ def _screen(stack: Stack, info: WorkerStatus, took_s: float) -> Panel:
     for what, where, changed_by in rows:
         table.add_row(what, where, f"[dim]{changed_by}[/dim]")
     return Panel(table, title=f"Pajama is up after {took_s:.1f} s", subtitle="Ctrl-C stops all of it", expand=False)
+
+
+def _platform(stack: Stack, name: str, *, on: bool) -> str:
+    """How a platform's bot does."""
+    if not on:
+        return "[dim]off: no token[/dim]"
+    trouble = stack.trouble(name)
+    return f"[red]{escape(trouble)}[/red]" if trouble else "on"
 
 
 def _has_screen() -> bool:

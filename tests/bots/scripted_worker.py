@@ -56,7 +56,7 @@ class ScriptedWorker:
         self._database = Database(settings.effective_database_url)
         self._client = connect(settings.redis_url)
         self._publisher = ReplyPublisher(connect(settings.redis_url), settings.redis_prefix, settings.stream_ttl_s)
-        self._cancelled: set[int] = set()
+        self._cancelled: dict[int, int] = {}  # by Turn, the newest fence that is cancelled
         self._cancel = threading.Condition()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=target) for target in (self._work, self._listen)]
@@ -85,7 +85,7 @@ class ScriptedWorker:
 
     def _on_cancel(self, turn_id: int, fence: int) -> None:
         with self._cancel:
-            self._cancelled.add(turn_id)
+            self._cancelled[turn_id] = max(fence, self._cancelled.get(turn_id, 0))
 
     def _work(self) -> None:
         while not self._stop.is_set():
@@ -115,12 +115,11 @@ class ScriptedWorker:
                 break
             self._publish(turn, ReplyEventKind.DELTA, offset=len(text), text=word)
             text += word
-        if turn.turn_id in self._cancelled:
+        if self._is_cancelled(turn):
             state = TurnState.CANCELLED
         if not self._stop.is_set():
             with suppress(LeaseLost):  # a test gave the Turn back to the queue meanwhile
                 self._finish(turn, text, state, failure, (time.monotonic() - began) * 1000)
-        self._cancelled.discard(turn.turn_id)
 
     def _words(self, turn: ClaimedTurn) -> Iterator[str | Failure]:
         for word in self.script.get(turn.text, ["You", " said", f": {turn.text}"]):
@@ -133,7 +132,10 @@ class ScriptedWorker:
                 return
 
     def _gone(self, turn: ClaimedTurn) -> bool:
-        return self._stop.is_set() or turn.turn_id in self._cancelled
+        return self._stop.is_set() or self._is_cancelled(turn)
+
+    def _is_cancelled(self, turn: ClaimedTurn) -> bool:
+        return self._cancelled.get(turn.turn_id, 0) >= turn.fence
 
     def _finish(
         self, turn: ClaimedTurn, text: str, state: TurnState, failure: FailureCode | None, total_ms: float

@@ -58,8 +58,10 @@ def _merged(below: Any, above: Any) -> Any:
 
 SERVICES: dict[str, dict[str, Any]] = _load(COMPOSE)["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
-NOT_YET = {"discord", "slack"}
-CHECKED = [name for name, service in OURS.items() if "test" in service["healthcheck"]]
+PLATFORMS = {"discord", "slack"}
+NOT_YET = {"slack"}
+# A platform is checked beside its stand-in servers: tests/bots/discord/test_process.py.
+CHECKED = [name for name, service in OURS.items() if "test" in service["healthcheck"] and name not in PLATFORMS]
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +78,7 @@ def test_the_file_is_what_the_compose_schema_allows(above: dict[str, Any]) -> No
 def test_one_start_without_tokens_brings_everything_but_the_platforms_that_need_them() -> None:
     without_profile = {name for name, service in SERVICES.items() if not service.get("profiles")}
     assert without_profile == {"redis", "postgres", "migrate", "web", "worker", "reaper"}
-    assert {name: SERVICES[name]["profiles"] for name in NOT_YET} == {"discord": ["discord"], "slack": ["slack"]}
+    assert {name: SERVICES[name]["profiles"] for name in PLATFORMS} == {"discord": ["discord"], "slack": ["slack"]}
 
 
 def test_the_worker_reserves_a_gpu_and_the_cpu_file_takes_that_back() -> None:

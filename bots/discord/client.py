@@ -1,0 +1,123 @@
+"""The discord.py client: which events it asks for, and where each of them goes. Knows no Turn.
+
+A small memory: no message cache and no member cache, since whatever an answer needs comes with its event or is in SQL.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import discord
+import structlog
+
+from bots.discord.handlers import Handlers
+
+log = structlog.get_logger(__name__)
+
+MENTIONS = discord.AllowedMentions(everyone=False, users=False, roles=False, replied_user=True)
+"""Whatever the model writes pings nobody; a reply pings who asked."""
+
+
+def intents(*, message_content: bool) -> discord.Intents:
+    """The least that is needed: messages and reactions, in guilds and DMs."""
+    return discord.Intents(
+        guilds=True,
+        guild_messages=True,
+        dm_messages=True,
+        guild_reactions=True,
+        dm_reactions=True,
+        message_content=message_content,
+    )
+
+
+class PajamaClient(discord.AutoShardedClient):
+    """Hands every event on, and lets none end the process."""
+
+    def __init__(self, *, message_content: bool, proxy: str | None, gateway_url: str = "") -> None:
+        super().__init__(
+            intents=intents(message_content=message_content),
+            allowed_mentions=MENTIONS,
+            chunk_guilds_at_startup=False,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            max_messages=None,
+            proxy=proxy,
+        )
+        self.reads_content = message_content
+        self.handlers: Handlers | None = None
+        self._guard_parsers()
+        if gateway_url:
+            self._use_gateway(gateway_url)
+
+    async def on_ready(self) -> None:
+        """Connected anew: whatever was missed is made up for."""
+        if self.handlers is not None:
+            await self.handlers.ready()
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Something was said."""
+        if self.handlers is not None:
+            await self.handlers.messages.said(message)
+
+    async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
+        """Something was reworded, or Discord added a preview."""
+        if self.handlers is not None:
+            await self.handlers.messages.edited(event.message)
+
+    async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
+        """Something was taken back."""
+        if self.handlers is not None:
+            await self.handlers.messages.deleted(event.guild_id, event.channel_id, event.message_id)
+
+    async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
+        """Many messages were taken away."""
+        if self.handlers is not None:
+            for message_id in event.message_ids:
+                await self.handlers.messages.deleted(event.guild_id, event.channel_id, message_id)
+
+    async def on_raw_reaction_add(self, event: discord.RawReactionActionEvent) -> None:
+        """Somebody reacted."""
+        if self.handlers is not None:
+            await self.handlers.messages.reacted(event, added=True)
+
+    async def on_raw_reaction_remove(self, event: discord.RawReactionActionEvent) -> None:
+        """Somebody took a reaction back."""
+        if self.handlers is not None:
+            await self.handlers.messages.reacted(event, added=False)
+
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        """Somebody used a command, a button or a form."""
+        if self.handlers is not None:
+            await self.handlers.interactions.handle(interaction)
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """The edge: an event that cannot be handled ends nothing else."""
+        error = sys.exception()
+        log.error("An event could not be handled.", action="event_failed", event_name=event_method, exc_info=error)
+
+    def _use_gateway(self, url: str) -> None:
+        """Connect to `url`, whatever Discord names."""
+        ask = self.http.get_bot_gateway
+
+        async def get_bot_gateway() -> tuple[int, str, Any]:
+            shards, _, limits = await ask()
+            return shards, url, limits
+
+        self.http.get_bot_gateway = get_bot_gateway  # type: ignore[method-assign]
+
+    def _guard_parsers(self) -> None:
+        """Let an event that discord.py cannot read end nothing: an error in its parser would end the shard."""
+        parsers = self._connection.parsers  # discord.py has no other place for it
+        for name, parse in list(parsers.items()):
+            parsers[name] = _guarded(name, parse)
+
+
+def _guarded(name: str, parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def guarded(data: Any) -> None:
+        try:
+            parse(data)
+        except Exception:  # the edge: Discord sent something that discord.py does not know
+            log.exception("An event could not be read.", action="event_unreadable", event_name=name)
+
+    return guarded

@@ -1,0 +1,85 @@
+"""Handlers: everything that one client's events need, put together on an opened Service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import aiohttp
+import discord
+import structlog
+from yarl import URL
+
+from bots.attachments import Attachments
+from bots.courier import Courier
+from bots.discord.backfill import Backfill
+from bots.discord.interactions import Interactions
+from bots.discord.messages import Messages
+from bots.discord.places import PLATFORM
+from bots.discord.registration import register_commands
+from bots.discord.rooms import Rooms
+from bots.discord.sink import Sinks
+from core.errors import ServiceUnavailable
+from core.service import Service
+from core.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+BEAT_S = 10.0
+_AGAIN_S = 2.0
+CDN_HOSTS = ("cdn.discordapp.com", "media.discordapp.net")
+
+
+class Handlers:
+    """One per client."""
+
+    def __init__(
+        self, client: discord.Client, service: Service, settings: Settings, session: aiohttp.ClientSession
+    ) -> None:
+        self._client, self._service, self._settings = client, service, settings
+        rooms = Rooms(service)
+        hosts = (*CDN_HOSTS, URL(settings.discord_api_base).authority)
+        attachments = Attachments(session, hosts, proxy=settings.discord_proxy or None)
+        self.courier = Courier(service, Sinks(client).open)
+        self.messages = Messages(client, service, self.courier, rooms, attachments)
+        self.interactions = Interactions(client, service, self.courier, rooms)
+        self._backfill = Backfill(client, service, self.messages)
+        self._resumed = False
+
+    async def ready(self) -> None:
+        """Make up for what happened while nobody listened: answers to deliver, messages to take, commands to register."""
+        log.info(
+            "Discord is connected.",
+            action="discord_ready",
+            bot=str(self._client.user),
+            guilds=len(self._client.guilds),
+        )
+        if not self._resumed:
+            self._resumed = True
+            waiting = await _once_there(lambda: self.courier.resume(PLATFORM))
+            log.info("Answers of before are delivered.", action="discord_resumed", turns=waiting)
+        await register_commands(self._client, self._service)
+        await _once_there(self._backfill.run)
+
+    async def beat(self) -> None:
+        """Say again and again that the bot is connected, while it is; without end."""
+        while True:
+            if self._client.is_ready() and not self._client.is_closed():
+                try:
+                    await self._service.say_connected(PLATFORM, 3 * BEAT_S)
+                except ServiceUnavailable as error:
+                    log.warning("Nobody hears that Discord is connected.", action="beat_failed", reason=str(error))
+            await asyncio.sleep(BEAT_S)
+
+
+async def _once_there(work: Callable[[], Awaitable[T]]) -> T:
+    """The result of `work`, tried again while a service is away."""
+    while True:
+        try:
+            return await work()
+        except ServiceUnavailable as error:
+            log.warning("A start waits for a service.", action="discord_waits", reason=str(error))
+            await asyncio.sleep(_AGAIN_S)

@@ -1,0 +1,93 @@
+"""What a message on Discord says, and whether it is said to the bot. Pure: reads discord.py's objects, asks nothing.
+
+Mentions become names, as a reader sees them; the bot's own mention is taken away, since it is only the address.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import discord
+import regex
+
+from core.values import Person
+from core.workspaces import ChannelSettings
+
+ANSWERED_TYPES = frozenset({discord.MessageType.default, discord.MessageType.reply})
+_TOKEN = regex.compile(r"<(?:(@!?|@&|#)(\d{1,20})|a?:(\w{1,32}):\d{1,20}|/([^:<>\n]{1,100}):\d{1,20})>")
+MAX_NAME_CHARS = 80
+
+
+class Address(StrEnum):
+    """Why a message is said to the bot."""
+
+    DIRECT = "direct"
+    MENTION = "mention"
+    REPLY = "reply"
+    THREAD = "thread"
+    CHANNEL = "channel"
+
+
+def person_of(user: discord.abc.User) -> Person:
+    """The person, under the name that others see there."""
+    return Person(id=str(user.id), display_name=user.display_name[:MAX_NAME_CHARS])
+
+
+def words_of(message: discord.Message, bot_id: int) -> str:
+    """The message as plain text."""
+    names = {
+        **{("@", user.id): f"@{user.display_name}" for user in message.mentions},
+        **{("@&", role.id): f"@{role.name}" for role in message.role_mentions},
+        **{("#", channel.id): f"#{channel.name}" for channel in message.channel_mentions},
+    }
+
+    def name(match: regex.Match[str]) -> str:
+        if match[3]:
+            return f":{match[3]}:"
+        if match[4]:
+            return f"/{match[4]}"
+        kind, number = match[1].rstrip("!"), int(match[2])
+        if kind == "@" and number == bot_id:
+            return ""
+        return names.get((kind, number), f"{kind[0]}{number}")
+
+    return _TOKEN.sub(name, message.content).strip()
+
+
+def replied_to(message: discord.Message) -> discord.Message | None:
+    """The message that this one replies to, where Discord sent it along."""
+    resolved = message.reference.resolved if message.reference else None
+    is_reply = message.type is discord.MessageType.reply
+    return resolved if is_reply and isinstance(resolved, discord.Message) else None
+
+
+def address_of(
+    message: discord.Message, bot: discord.abc.User, settings: ChannelSettings, ours: bool
+) -> Address | None:
+    """Why the message is said to the bot; None where it is not. `ours`: the bot takes part in this thread.
+
+    Where nobody is named, a thread that the bot takes part in and a channel in which it always answers are enough;
+    a message to somebody else there is left alone.
+    """
+    if message.author.bot or message.webhook_id is not None or message.type not in ANSWERED_TYPES:
+        return None
+    if message.guild is None:
+        return Address.DIRECT
+    if settings.answer == "never":
+        return None
+    if _mentioned(message, bot):
+        return Address.MENTION
+    answered = replied_to(message)
+    if answered is not None and answered.author.id == bot.id:
+        return Address.REPLY
+    if message.mentions or message.mention_everyone or answered is not None:
+        return None
+    if isinstance(message.channel, discord.Thread) and ours:
+        return Address.THREAD
+    return Address.CHANNEL if settings.answer == "always" else None
+
+
+def _mentioned(message: discord.Message, bot: discord.abc.User) -> bool:
+    if any(user.id == bot.id for user in message.mentions):
+        return True
+    return any(role.tags is not None and role.tags.bot_id == bot.id for role in message.role_mentions)

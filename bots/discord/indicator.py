@@ -1,0 +1,69 @@
+"""TypingIndicators: "… is typing" in a channel for as long as an answer is waited for there.
+
+A matter of courtesy: what goes wrong is noted and never holds up an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import discord
+import structlog
+
+from bots.discord.targets import Target
+
+log = structlog.get_logger(__name__)
+
+_AGAIN_S = 8.0
+"""Discord shows it for ten seconds."""
+
+
+class TypingIndicators:
+    """One loop a channel, however many answers are waited for in it."""
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+        self._waiting: Counter[int] = Counter()
+        self._loops: dict[int, asyncio.Task[None]] = {}
+
+    @contextmanager
+    def shown(self, target: Target) -> Iterator[Callable[[], None]]:
+        """Type inside the block until what it is given is called; an interaction shows by itself that it is thought."""
+        if target.token_lives:
+            yield lambda: None
+            return
+        waited = [target.channel]
+        self._begin(target.channel)
+
+        def end() -> None:
+            if waited:
+                self._end(waited.pop())
+
+        try:
+            yield end
+        finally:
+            end()
+
+    def _begin(self, channel: int) -> None:
+        self._waiting[channel] += 1
+        if self._waiting[channel] == 1:
+            self._loops[channel] = asyncio.create_task(self._type(channel), name=f"typing-{channel}")
+
+    def _end(self, channel: int) -> None:
+        self._waiting[channel] -= 1
+        if not self._waiting[channel]:
+            del self._waiting[channel]
+            self._loops.pop(channel).cancel()
+
+    async def _type(self, channel: int) -> None:
+        place = self._client.get_partial_messageable(channel)
+        try:
+            while True:
+                await place.typing()
+                await asyncio.sleep(_AGAIN_S)
+        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+            log.info("Typing cannot be shown.", action="typing_failed", channel=channel, reason=str(error))

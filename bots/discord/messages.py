@@ -1,0 +1,328 @@
+"""What people write on Discord: new messages, edits, deletions and reactions.
+
+A message that is said to the bot becomes a Turn, or does what a command in it says; the answer comes by the Courier. An
+edit asks again, a deletion takes question and answer away, 👍 and 👎 are ratings. Whatever cannot be done is said in the
+channel. The same message again, from a second gateway event or a backfill, is the same Turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+
+import discord
+import structlog
+
+from bots import commands
+from bots.attachments import Attachment, Attachments
+from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
+from bots.courier import Courier
+from bots.discord.inbound import Address, address_of, person_of, replied_to, words_of
+from bots.discord.places import PLATFORM, asker_of, channel_of, is_shared, place_of, workspace_of
+from bots.discord.rooms import Rooms
+from bots.discord.sink import MAX_CHARS
+from bots.discord.targets import Target
+from bots.discord.wire import Refused, surely
+from bots.explanation import facts, notes, prompt_lines
+from bots.splitting import split
+from bots.texts import sentence_for, text
+from core.errors import DatabaseUnavailable, PajamaError
+from core.history import TurnView
+from core.service import Service
+from core.values import ContextMessage, Person, Place, Rating, TurnState
+from core.workspaces import ChannelSettings
+
+log = structlog.get_logger(__name__)
+
+LONG_QUEUE = 3
+"""With so many ahead, whoever asks is told."""
+
+_THUMBS = {"👍": Rating.UP, "👎": Rating.DOWN}
+_HEARD_PER_CHANNEL = 20
+_HEARD_CHANNELS = 1024
+_STORE_AGAIN_S = (0.5, 2.0, 5.0)
+
+
+class Messages:
+    """Handles every message event of one client."""
+
+    def __init__(
+        self, client: discord.Client, service: Service, courier: Courier, rooms: Rooms, attachments: Attachments
+    ) -> None:
+        self._client, self._service, self._courier = client, service, courier
+        self._rooms, self._attachments = rooms, attachments
+        self._heard: OrderedDict[int, deque[ContextMessage]] = OrderedDict()
+
+    async def said(self, message: discord.Message, *, again: bool = False) -> None:
+        """Take a message; `again`: it may have been taken before, so that a command in it is not done twice."""
+        if message.author.bot or self._client.user is None:
+            return
+        settings, ours = await self._known(message)
+        address = address_of(message, self._client.user, settings, ours)
+        if address is None:
+            self._hear(message, settings)
+            return
+        try:
+            await self._answer(message, settings, address, again=again)
+        except PajamaError as error:
+            log.info("A message was refused.", action="message_refused", code=error.code, event_id=str(message.id))
+            await self._reply(message, sentence_for(error, self._language(message, settings)), kind="no")
+
+    async def edited(self, message: discord.Message) -> None:
+        """Ask again where the wording changed; a message that is only now said to the bot is answered."""
+        if message.author.bot or self._client.user is None or message.edited_at is None:
+            return
+        workspace = _workspace(message)
+        places = await self._service.places_of_event(PLATFORM, workspace, str(message.id))
+        if not places:
+            await self.said(message, again=True)
+            return
+        settings = await self._rooms.settings(workspace, message.channel, message.channel.id)
+        words = await self._words(message, self._language(message, settings))
+        for place in places:
+            try:
+                turn = await self._service.edit(place, str(message.id), words)
+            except PajamaError as error:
+                await self._reply(message, sentence_for(error, self._language(message, settings)), kind="no")
+                return
+            if turn is not None:
+                await self._take_away(turn)
+                self._courier.deliver(turn)
+
+    async def deleted(self, guild_id: int | None, channel_id: int, message_id: int) -> None:
+        """Purge the words, withdraw the question and take its answer away."""
+        workspace = workspace_of(guild_id, channel_id)
+        for place in await self._service.places_of_event(PLATFORM, workspace, str(message_id)):
+            turn = await self._service.delete(place, str(message_id))
+            if turn is not None:
+                log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
+                await self._take_away(turn)
+
+    async def reacted(self, event: discord.RawReactionActionEvent, *, added: bool) -> None:
+        """Take 👍 and 👎 on an answer for a rating, and their removal for none."""
+        rating = _THUMBS.get(str(event.emoji).rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"))
+        if rating is None or self._client.user is None or event.user_id == self._client.user.id:
+            return
+        if event.member is not None and event.member.bot:
+            return
+        workspace = workspace_of(event.guild_id, event.channel_id)
+        turn = await self._service.turn_of_message(PLATFORM, workspace, str(event.message_id))
+        if turn is None:
+            return
+        person = Person(id=str(event.user_id))
+        try:
+            await self._service.rate(turn.place, person, turn.turn_id, rating if added else None)
+        except PajamaError as error:
+            log.info("A reaction was not taken.", action="reaction_refused", turn_id=turn.turn_id, reason=str(error))
+
+    # A message that is said to the bot
+
+    async def _known(self, message: discord.Message) -> tuple[ChannelSettings, bool]:
+        """What is set for the channel, and whether the bot takes part in it; without SQL only what the message tells."""
+        workspace = _workspace(message)
+        try:
+            return await self._rooms.settings(workspace, message.channel, message.channel.id), await self._ours(message)
+        except DatabaseUnavailable as error:
+            log.warning("A channel's settings cannot be read.", action="settings_unread", reason=str(error))
+            return ChannelSettings(), False
+
+    async def _ours(self, message: discord.Message) -> bool:
+        """Whether the bot takes part in this thread."""
+        if not isinstance(message.channel, discord.Thread) or message.guild is None or self._client.user is None:
+            return False
+        if message.channel.owner_id == self._client.user.id:
+            return True
+        return await self._rooms.takes_part(_shared_place(message.guild.id, message.channel.id))
+
+    async def _answer(
+        self, message: discord.Message, settings: ChannelSettings, address: Address, *, again: bool
+    ) -> None:
+        asker = await self._asker(message, settings, address)
+        words = await self._words(message, asker.language)
+        if not words and (asked_about := replied_to(message)) is not None:
+            words = words_of(asked_about, self._bot_id)
+        parsed = commands.parse(words)
+        if again and isinstance(parsed, commands.Call) and parsed.name not in commands.RECIPE_COMMANDS:
+            return
+        outcome = await self._stored(words, asker)
+        await self._tell(message, outcome, asker, settings)
+
+    async def _stored(self, words: str, asker: Asker) -> Outcome:
+        """Hand it to core; a database that is away for a moment is waited for. Raises PajamaError."""
+        for wait_s in _STORE_AGAIN_S:
+            try:
+                return await commands.handle(self._service, words, asker)
+            except DatabaseUnavailable as error:
+                log.warning("A message waits to be stored.", action="store_retry", reason=str(error))
+                await asyncio.sleep(wait_s)
+        return await commands.handle(self._service, words, asker)
+
+    async def _tell(self, message: discord.Message, outcome: Outcome, asker: Asker, settings: ChannelSettings) -> None:
+        match outcome:
+            case Answering(turn=turn, duplicate=duplicate):
+                self._heard.pop(message.channel.id, None)
+                if isinstance(message.channel, discord.Thread):
+                    self._rooms.note_part(turn.place)
+                if not duplicate:
+                    self._courier.deliver(turn)
+                    await self._tell_wait(message, turn, asker.language)
+            case Told(text=words):
+                self._rooms.forget_settings(asker.place.workspace)
+                await self._reply(message, words, kind="told")
+            case Explained(explanation=explanation):
+                lines = [f"**{name}**: {value}" for name, value in facts(explanation, asker.language)]
+                prompt = "\n\n".join(prompt_lines(explanation)).encode()
+                file = (f"prompt-{explanation.turn.turn_id}.txt", prompt)
+                await self._reply(message, "\n".join([*lines, *notes(explanation, asker.language)]), file, kind="why")
+            case Exported(name=name, document=document):
+                await self._hand_over(message, asker.language, (name, document))
+
+    async def _tell_wait(self, message: discord.Message, turn: TurnView, language: str) -> None:
+        """Say how many are ahead, where that is many."""
+        if turn.state is not TurnState.QUEUED:
+            return
+        ahead = await self._service.queue_position(turn.turn_id)
+        if ahead >= LONG_QUEUE:
+            await self._reply(message, text("ahead", language, count=ahead), kind="wait")
+
+    async def _asker(self, message: discord.Message, settings: ChannelSettings, address: Address) -> Asker:
+        guild_id = message.guild.id if message.guild else None
+        shared = is_shared(guild_id, message.channel, settings)
+        place = place_of(guild_id, message.channel, message.channel.id, message.author.id, settings)
+        if address is Address.REPLY and not shared:
+            place, shared = await self._joined(message, place)
+        return asker_of(
+            place,
+            message.author,
+            str(message.id),
+            Target(channel=message.channel.id, reply_to=message.id, asker=message.author.id),
+            channel=message.channel,
+            permissions=_permissions(message),
+            shared=shared,
+            locales=(self._language(message, settings),),
+            context=self._context(message, address, settings),
+        )
+
+    async def _joined(self, message: discord.Message, own: Place) -> tuple[Place, bool]:
+        """The Conversation of the answer that is replied to, and whether that is somebody else's."""
+        answered = replied_to(message)
+        if answered is None:
+            return own, False
+        turn = await self._service.turn_of_message(PLATFORM, own.workspace, str(answered.id))
+        if turn is None or channel_of(turn.place) != message.channel.id:
+            return own, False
+        return turn.place, turn.place != own
+
+    def _context(
+        self, message: discord.Message, address: Address, settings: ChannelSettings
+    ) -> tuple[ContextMessage, ...]:
+        """What is read besides the message: the one that it replies to, and where that is set, what others said."""
+        context = {heard.event_id: heard for heard in self._heard.get(message.channel.id, ())}
+        answered = replied_to(message)
+        if answered is not None and not answered.author.bot and (said := words_of(answered, self._bot_id)):
+            context[str(answered.id)] = ContextMessage(
+                event_id=str(answered.id), person=person_of(answered.author), text=said
+            )
+        return tuple(context.values())[-_HEARD_PER_CHANNEL:]
+
+    def _hear(self, message: discord.Message, settings: ChannelSettings) -> None:
+        """Remember what is said to others, where that is to be read, until the bot is next asked."""
+        thread = message.channel if isinstance(message.channel, discord.Thread) else None
+        ours = thread is not None and self._client.user is not None and thread.owner_id == self._client.user.id
+        reads = ours if settings.read_context is None else settings.read_context
+        words = words_of(message, self._bot_id) if reads else ""
+        if not words or message.type not in (discord.MessageType.default, discord.MessageType.reply):
+            return
+        heard = self._heard.setdefault(message.channel.id, deque(maxlen=_HEARD_PER_CHANNEL))
+        heard.append(ContextMessage(event_id=str(message.id), person=person_of(message.author), text=words))
+        self._heard.move_to_end(message.channel.id)
+        while len(self._heard) > _HEARD_CHANNELS:
+            self._heard.popitem(last=False)
+
+    async def _words(self, message: discord.Message, language: str) -> str:
+        files = [
+            Attachment(file.filename, file.url, file.size, file.content_type or "") for file in message.attachments
+        ]
+        return await self._attachments.told(words_of(message, self._bot_id), files, language)
+
+    # What is said in the channel
+
+    async def _reply(
+        self, message: discord.Message, words: str, file: tuple[str, bytes] | None = None, *, kind: str
+    ) -> None:
+        """Reply with as many messages as it takes; the same event again is the same reply."""
+        reference = discord.MessageReference(
+            message_id=message.id, channel_id=message.channel.id, fail_if_not_exists=False
+        )
+        for index, piece in enumerate(split(words, MAX_CHARS)):
+            nonce = f"{message.id}-{kind}{index}"[-25:]
+
+            async def post(piece: str = piece, nonce: str = nonce, index: int = index) -> object:
+                files = [discord.File(io.BytesIO(file[1]), file[0])] if file and index == 0 else []
+                return await message.channel.send(piece, nonce=nonce, reference=reference, files=files)
+
+            try:
+                await surely(post, what="reply")
+            except Refused as error:
+                log.warning("A reply cannot be sent.", action="reply_refused", kind=kind, reason=str(error))
+                return
+
+    async def _hand_over(self, message: discord.Message, language: str, file: tuple[str, bytes]) -> None:
+        """Give a file to its owner alone."""
+
+        async def post() -> object:
+            files = [discord.File(io.BytesIO(file[1]), file[0])]
+            return await message.author.send(text("privacy_exported", language), files=files)
+
+        try:
+            await surely(post, what="export")
+        except Refused as error:
+            log.info("An export cannot be handed over.", action="export_refused", reason=str(error))
+            await self._reply(message, text("direct_message_closed", language), kind="dm")
+
+    async def _take_away(self, turn: TurnView) -> None:
+        """Remove the messages of the answer that no longer belongs to a question."""
+        if turn.answer is None:
+            return
+        channel = self._client.get_partial_messageable(channel_of(turn.place))
+        for row in await self._service.deliveries(turn.answer.generation_id):
+            if row.external_id is None:
+                continue
+            stale = channel.get_partial_message(int(row.external_id))
+            try:
+                await surely(stale.delete, what="remove")
+            except Refused as error:
+                log.info("An answer cannot be taken away.", action="remove_refused", reason=str(error))
+
+    def _language(self, message: discord.Message, settings: ChannelSettings) -> str:
+        preferred = message.guild.preferred_locale.value if message.guild else ""
+        return _first((settings.language or "", preferred))
+
+    @property
+    def _bot_id(self) -> int:
+        return self._client.user.id if self._client.user is not None else 0
+
+
+def _workspace(message: discord.Message) -> str:
+    return workspace_of(message.guild.id if message.guild else None, message.channel.id)
+
+
+def _shared_place(guild_id: int, channel_id: int) -> Place:
+    return Place(platform=PLATFORM, workspace=str(guild_id), conversation=str(channel_id))
+
+
+def _permissions(message: discord.Message) -> discord.Permissions:
+    """What the author may do there; in a DM everything, since it is theirs."""
+    if message.guild is None:
+        return discord.Permissions.all()
+    if isinstance(message.author, discord.Member) and isinstance(
+        message.channel, discord.abc.GuildChannel | discord.Thread
+    ):
+        return message.channel.permissions_for(message.author)
+    return discord.Permissions.none()
+
+
+def _first(locales: Iterable[str]) -> str:
+    return next(filter(None, locales), "en")

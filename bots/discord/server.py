@@ -1,0 +1,78 @@
+"""The process of the Discord bot: connect, go on in a smaller way without Message Content, stop within a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import aiohttp
+import discord
+import structlog
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+from yarl import URL
+
+from bots.discord.client import PajamaClient
+from bots.discord.handlers import Handlers
+from core.errors import SettingsError
+from core.service import Service, open_service
+from core.settings import Settings, variable
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Talk on Discord until SIGTERM or SIGINT. Raises SettingsError where the token is missing or refused."""
+    if not settings.discord_token.get_secret_value():
+        raise SettingsError(
+            f"{variable('discord_token')} is empty: it is the bot's token, from Discord's developer page."
+        )
+    use_addresses(settings)
+    async with open_service(settings) as service, aiohttp.ClientSession() as session:
+        talking = asyncio.ensure_future(talk(settings, service, session))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, talking.cancel)
+        try:
+            await talking
+        except asyncio.CancelledError:
+            log.info("The Discord bot ends.", action="discord_stopped")
+
+
+def use_addresses(settings: Settings) -> None:
+    """Where Discord is; discord.py keeps it in its classes."""
+    Route.BASE = settings.discord_api_base
+    if settings.discord_gateway_url:
+        DiscordWebSocket.DEFAULT_GATEWAY = URL(settings.discord_gateway_url)
+
+
+async def talk(settings: Settings, service: Service, session: aiohttp.ClientSession) -> None:
+    """Be connected; without Message Content where Discord does not grant it."""
+    try:
+        await _connect(settings, service, session, message_content=settings.discord_message_content)
+    except discord.PrivilegedIntentsRequired:
+        log.warning(
+            "Discord does not grant Message Content: mentions, replies, DMs and slash commands work, the rest does not."
+            " Switch the intent on at Discord's developer page.",
+            action="discord_degraded",
+        )
+        await _connect(settings, service, session, message_content=False)
+
+
+async def _connect(
+    settings: Settings, service: Service, session: aiohttp.ClientSession, *, message_content: bool
+) -> None:
+    client = PajamaClient(
+        message_content=message_content,
+        proxy=settings.discord_proxy or None,
+        gateway_url=settings.discord_gateway_url,
+    )
+    async with client:
+        handlers = client.handlers = Handlers(client, service, settings, session)
+        beating = asyncio.create_task(handlers.beat(), name="discord-beat")
+        try:
+            await client.start(settings.discord_token.get_secret_value())
+        except discord.LoginFailure as error:
+            raise SettingsError(f"{variable('discord_token')} is not a bot's token: {error}") from error
+        finally:
+            beating.cancel()
+            await handlers.courier.close()

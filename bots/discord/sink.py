@@ -1,0 +1,237 @@
+"""DiscordSink: an answer onto Discord, as messages in a channel or as the completion of an interaction.
+
+Knows the calls, their nonces and which of two ways a message goes: an interaction's own while its token lives, the
+channel's otherwise. Knows no ledger: what was sent is asked of it by the id that it returned.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any, TypeVar
+
+import discord
+import structlog
+
+from bots.delivery import Chunk
+from bots.discord.controls import answered_view, streaming_view
+from bots.discord.indicator import TypingIndicators
+from bots.discord.places import channel_of
+from bots.discord.targets import Target
+from bots.discord.wire import Refused, surely
+from bots.pacing import EditBudget, EditBudgets
+from bots.texts import text
+from core.history import TurnView
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+MAX_CHARS = 2_000
+MAX_CHUNKS = 5
+"""A longer answer becomes a file below its beginning."""
+
+EDITS_PER_S = 0.9
+"""Of one channel; Discord allows about five in five seconds."""
+
+UNREAD_AFTER = timedelta(seconds=20)
+"""An answer that was edited for longer looks read to whoever left meanwhile: its end is then told by a message."""
+
+_ORIGINAL: Any = "@original"  # discord.py asks for a number, and Discord takes this word as well
+_UNKNOWN_MESSAGE, _TOO_MANY_OLD_EDITS = 10008, 30046
+_NO_WAY = frozenset({10003, 10008, 10015, 10062, 50001, 50013, 50027})
+"""Unknown channel, message, webhook or interaction; no access, no permission, a token that ended: try the other way."""
+
+_NOT_ALLOWED = frozenset({50001, 50013})
+
+_FILE_NAME = "answer.md"
+
+
+class DiscordSink:
+    """A ReplySink of one Turn."""
+
+    max_chars: int | None = MAX_CHARS
+    max_chunks: int | None = MAX_CHUNKS
+
+    def __init__(
+        self, client: discord.Client, target: Target, language: str, budget: EditBudget, on_shown: Callable[[], None]
+    ) -> None:
+        self._client, self._target, self._language, self._budget = client, target, language, budget
+        self._on_shown = on_shown
+        self._channel = client.get_partial_messageable(target.channel)
+        self._completed = False  # whether the interaction shows something other than that it is being thought about
+
+    def edit_interval_s(self) -> float:
+        """Seconds until this answer may be edited again."""
+        return self._budget.interval_s()
+
+    async def send(self, chunk: Chunk) -> str:
+        """Make a new message, the first one as the interaction's own, where there is one."""
+
+        async def complete() -> discord.Message:
+            return await self._webhook().edit_message(_ORIGINAL, **self._body(chunk))
+
+        async def post() -> discord.Message:
+            reply = self._reply() if chunk.index == 0 else {}
+            return await self._channel.send(nonce=chunk.nonce, **reply, **_sendable(self._body(chunk)))
+
+        async def follow_up() -> discord.Message:
+            body = _sendable(self._body(chunk))
+            return await self._webhook().send(wait=True, ephemeral=self._target.ephemeral, **body)
+
+        first = chunk.index == 0 and self._target.token_lives
+        after = (follow_up, post) if self._target.ephemeral else (post, follow_up)
+        try:
+            message = await self._by_any_of("send", complete if first else None, *after)
+        except Refused as error:
+            if error.refusal in _NOT_ALLOWED:
+                await self._tell_not_allowed()
+            raise
+        self._completed = True
+        self._on_shown()
+        return str(message.id)
+
+    async def edit(self, external_id: str, chunk: Chunk) -> None:
+        """Give the message another text and the buttons that belong to it now."""
+        began = monotonic()
+        try:
+            await self._edit(int(external_id), chunk)
+        except Refused as error:
+            if error.refusal != _TOO_MANY_OLD_EDITS:
+                raise
+            await self.notice(chunk.text, f"{chunk.nonce}-new")
+        self._budget.note(monotonic() - began)
+        if chunk.final and chunk.last and not self._target.ephemeral and _age(external_id) > UNREAD_AFTER:
+            await self._tell_end(int(external_id), chunk)
+
+    async def remove(self, external_id: str) -> None:
+        """Take a message away; one that is gone already is no error."""
+        message = self._channel.get_partial_message(int(external_id))
+
+        async def withdraw() -> None:
+            await self._webhook().delete_message(int(external_id))
+
+        try:
+            await self._by_any_of("remove", message.delete, withdraw)
+        except Refused as error:
+            if error.refusal != _UNKNOWN_MESSAGE:
+                raise
+
+    async def notice(self, sentence: str, nonce: str) -> None:
+        """Tell a sentence: as the interaction's completion where it has none yet, else as a reply."""
+
+        async def complete() -> None:
+            await self._webhook().edit_message(_ORIGINAL, content=sentence)
+
+        async def post() -> None:
+            await self._channel.send(sentence, nonce=nonce, **self._reply())
+
+        async def follow_up() -> None:
+            await self._webhook().send(sentence, ephemeral=self._target.ephemeral)
+
+        first = self._target.token_lives and not self._completed
+        after = (follow_up, post) if self._target.ephemeral else (post, follow_up)
+        await self._by_any_of("notice", complete if first else None, *after)
+        self._completed = True
+        self._on_shown()
+
+    async def _edit(self, message_id: int, chunk: Chunk) -> None:
+        async def complete() -> object:
+            return await self._webhook().edit_message(_ORIGINAL, **self._body(chunk))
+
+        async def follow_up() -> object:
+            return await self._webhook().edit_message(message_id, **self._body(chunk))
+
+        async def change() -> object:
+            return await self._channel.get_partial_message(message_id).edit(**self._body(chunk))
+
+        await self._by_any_of("edit", complete if chunk.index == 0 else None, change, follow_up)
+
+    async def _tell_end(self, message_id: int, chunk: Chunk) -> None:
+        message = self._channel.get_partial_message(message_id)
+        sentence = text("answer_complete", self._language, link=message.jump_url)
+        await self._by_any_of("notice", lambda: self._channel.send(sentence, nonce=f"{chunk.nonce}-end", silent=True))
+
+    async def _tell_not_allowed(self) -> None:
+        """Tell the asker in private that there is an answer, and why it does not come; best effort."""
+        if self._target.asker is None:
+            return
+        try:
+            user = await surely(lambda: self._client.fetch_user(self._target.asker or 0), what="asker")
+            sentence = text("channel_closed", self._language, channel=f"<#{self._target.channel}>")
+            await surely(lambda: user.send(sentence, nonce=f"pjx{self._target.reply_to or 0}"), what="private")
+        except Refused as error:
+            log.warning("The asker cannot be told.", action="asker_untold", reason=str(error))
+
+    async def _by_any_of(self, what: str, *ways: Callable[[], Awaitable[T]] | None) -> T:
+        """The result of the first way that Discord takes. Raises Refused with the last one's reason."""
+        refused: Refused | None = None
+        for way in ways:
+            if way is None:
+                continue
+            try:
+                return await surely(way, what=what)
+            except _NoToken:
+                continue
+            except Refused as error:
+                refused = error
+                if error.refusal not in _NO_WAY:
+                    raise
+        assert refused is not None  # the channel's own way is always tried
+        raise refused
+
+    def _webhook(self) -> discord.Webhook:
+        """The interaction's own way. Raises _NoToken where there is none, or none any more."""
+        if not self._target.token_lives or self._client.application_id is None:
+            raise _NoToken
+        return discord.Webhook.partial(self._client.application_id, str(self._target.token), client=self._client)
+
+    def _reply(self) -> dict[str, Any]:
+        """What makes a message a reply to the question, if that was a message and is still there."""
+        if self._target.reply_to is None:
+            return {}
+        question = discord.MessageReference(
+            message_id=self._target.reply_to, channel_id=self._target.channel, fail_if_not_exists=False
+        )
+        return {"reference": question}
+
+    def _body(self, chunk: Chunk) -> dict[str, Any]:
+        """What the message holds: text, buttons, and the file of a long answer."""
+        view = None
+        if chunk.last:
+            view = (answered_view if chunk.final else streaming_view)(chunk.turn_id, self._language)
+        whole = [discord.File(io.BytesIO(chunk.whole.encode()), _FILE_NAME)] if chunk.whole is not None else []
+        return {"content": chunk.text, "view": view, "attachments": whole}
+
+
+class _NoToken(Exception):
+    """There is no interaction to complete."""
+
+
+class Sinks:
+    """Opens the sink of a Turn, with typing shown until there is something to read."""
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+        self._budgets = EditBudgets(EDITS_PER_S)
+        self._typing = TypingIndicators(client)
+
+    @asynccontextmanager
+    async def open(self, turn: TurnView) -> AsyncIterator[DiscordSink]:
+        """The sink of the Turn, for as long as it is delivered."""
+        target = Target.model_validate({"channel": channel_of(turn.place), **turn.target})  # a forgotten one is empty
+        with self._budgets.streaming(str(target.channel)) as budget, self._typing.shown(target) as on_shown:
+            yield DiscordSink(self._client, target, turn.language, budget, on_shown)
+
+
+def _sendable(body: dict[str, Any]) -> dict[str, Any]:
+    """The body of an edit as that of a new message, which names files and takes no empty view."""
+    sendable = {"content": body["content"], "files": body["attachments"]}
+    return {**sendable, "view": body["view"]} if body["view"] is not None else sendable
+
+
+def _age(external_id: str) -> timedelta:
+    return datetime.now(UTC) - discord.utils.snowflake_time(int(external_id))

@@ -1,0 +1,262 @@
+"""Slash commands, context menus, buttons and forms."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy import select
+
+from bots.commands import COMMANDS
+from bots.discord import slash
+from bots.texts import sentence_for, text
+from core.database import Database
+from core.errors import NotAllowed, QuotaUsed
+from core.models import Feedback, Turn
+from core.values import Rating, TurnState
+from tests.bots.discord.conftest import Bot, anywhere, eventually
+from tests.bots.discord.standin.channel import Channel
+from tests.bots.discord.standin.components import NotOffered
+from tests.bots.discord.standin.guild import Guild
+from tests.bots.discord.standin.message import Message
+from tests.bots.discord.standin.people import User
+from tests.bots.discord.standin.server import StandInDiscord
+from tests.bots.scripted_worker import Gate, ScriptedWorker
+
+
+@pytest.fixture
+async def asked(bot: Bot, worker: ScriptedWorker, general: Channel) -> Channel:
+    """A channel with the bot and a worker in it."""
+    return general
+
+
+async def answered(channel: Channel, discord: StandInDiscord, person: User, words: str = "hello") -> Message:
+    """The complete answer to `words`."""
+    await channel.say(person, words, mentions=[discord.bot])
+    await channel.until(lambda: channel.answers and len(buttons(channel.answers[-1])) > 1)
+    return channel.answers[-1]
+
+
+def buttons(message: Message) -> list[str]:
+    """The custom ids of its buttons."""
+    return [button["custom_id"] for row in message.components for button in row["components"]]
+
+
+class TestCommands:
+    async def test_a_question_is_answered_for_everyone(self, asked: Channel, ann: User) -> None:
+        interaction = await asked.slash(ann, "ask", {"text": "hello"})
+        await interaction.until("You said: hello")
+        assert [message.content for message in asked.answers] == ["You said: hello"]
+
+    async def test_a_task_takes_its_options(
+        self, asked: Channel, ann: User, worker: ScriptedWorker, database: Database
+    ) -> None:
+        interaction = await asked.slash(ann, "translate", {"text": "good night", "to": "zh"})
+        await interaction.until("You said: good night")
+        with database.read() as session:
+            (turn,) = session.scalars(select(Turn)).all()
+        assert (turn.recipe, turn.arguments) == ("translate", {"to": "zh"})
+
+    async def test_what_is_only_for_the_asker_is_shown_only_to_them(self, asked: Channel, ann: User, bob: User) -> None:
+        interaction = await asked.slash(ann, "reset")
+        assert await interaction.answered() == text("reset_done")
+        assert text("reset_done") in [message.content for message in asked.seen_by(ann)]
+        assert asked.seen_by(bob) == []
+
+    async def test_every_command_is_offered_in_both_languages(self, discord: StandInDiscord, bot: Bot) -> None:
+        registered = {command["name"]: command for command in discord.commands[None].values()}
+        assert set(COMMANDS) <= set(registered)
+        assert registered["ask"]["name_localizations"]["zh-CN"] == text("slash_ask", "zh-CN")
+
+    async def test_commands_are_registered_once_and_again_only_when_they_change(
+        self, discord: StandInDiscord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        route = "PUT /applications/{application_id}/commands"
+        await bot.stop()
+        await bot.start()
+        assert len(discord.requests_to(route)) == 1
+        await bot.stop()
+        monkeypatch.setattr(slash, "fingerprint", lambda: "changed")
+        await bot.start()
+        await discord.until(lambda: len(discord.requests_to(route)) == 2)
+
+    async def test_values_that_are_only_suggested_are_completed(self, asked: Channel, ann: User) -> None:
+        interaction = await asked.autocomplete(ann, "translate", "to", "z", {"text": "x"})
+        await interaction.acknowledged()
+        assert [choice["value"] for choice in interaction.choices or []] == ["zh"]
+
+    async def test_the_language_is_that_of_the_person(
+        self, discord: StandInDiscord, asked: Channel, shop: Guild
+    ) -> None:
+        mei = shop.add_member(discord.add_user("Mei", locale="zh-CN"))
+        assert await (await asked.slash(mei, "reset")).answered() == text("reset_done", "zh-CN")
+
+    async def test_a_refusal_is_a_sentence(self, bot: Bot, asked: Channel, shop: Guild, ann: User) -> None:
+        await bot.service.change_setting(anywhere(shop), "turns_per_person_per_day", "1")
+        await (await asked.slash(ann, "ask", {"text": "one"})).until("You said: one")
+        interaction = await asked.slash(ann, "ask", {"text": "two"})
+        refusal = sentence_for(QuotaUsed(1, 24), "en")
+        assert (await interaction.answered())[:20] == refusal[:20]
+
+    async def test_settings_are_for_those_who_manage_the_guild(
+        self, discord: StandInDiscord, bot: Bot, asked: Channel, shop: Guild, ann: User
+    ) -> None:
+        admin = discord.add_user("Ada")
+        shop.add_member(admin, shop.add_role("admins", "manage_guild"))
+        interaction = await asked.slash(admin, "persona", {"text": "A night owl."})
+        await interaction.answered()
+        assert (await bot.service.workspace_settings(anywhere(shop))).persona == "A night owl."
+        refused = await (await asked.slash(ann, "persona", {"text": "A lark."})).answered()
+        assert refused != text("error_error")
+        assert (await bot.service.workspace_settings(anywhere(shop))).persona == "A night owl."
+        with pytest.raises(NotOffered):
+            await asked.slash(ann, "settings")
+
+    async def test_a_setting_counts_at_once(
+        self, discord: StandInDiscord, bot: Bot, asked: Channel, shop: Guild, ann: User
+    ) -> None:
+        admin = discord.add_user("Ada")
+        shop.add_member(admin, shop.add_role("admins", "manage_guild"))
+        await answered(asked, discord, ann)
+        options = {"name": "answer", "value": "always", "here": "channel"}
+        await (await asked.slash(admin, "settings", options)).answered()
+        await asked.say(ann, "no mention")
+        await asked.until("You said: no mention")
+
+    async def test_why_shows_the_facts_and_the_prompt_as_a_file(
+        self, discord: StandInDiscord, asked: Channel, ann: User
+    ) -> None:
+        await (await asked.slash(ann, "ask", {"text": "hello"})).until("You said: hello")
+        interaction = await asked.slash(ann, "why")
+        assert "scripted-model" in await interaction.answered()
+        assert interaction.response is not None
+        ((_, prompt),) = interaction.response.files.items()
+        assert b"hello" in prompt
+
+    async def test_what_is_kept_of_someone_is_handed_to_them_alone(self, asked: Channel, ann: User, bob: User) -> None:
+        await (await asked.slash(ann, "ask", {"text": "hello"})).until("You said: hello")
+        interaction = await asked.slash(ann, "privacy", {"action": "export"})
+        await interaction.answered()
+        assert interaction.response is not None
+        ((name, document),) = interaction.response.files.items()
+        assert name.endswith(".json")
+        assert "hello" in json.dumps(json.loads(document))
+        assert all(not message.files for message in asked.seen_by(bob))
+
+    async def test_status_says_that_messages_cannot_be_read(
+        self, discord: StandInDiscord, idle_bot: Bot, general: Channel, ann: User
+    ) -> None:
+        discord.message_content_allowed = False
+        await idle_bot.start()
+        assert text("status_degraded") in await (await general.slash(ann, "status")).answered()
+
+
+class TestMenus:
+    async def test_somebodys_message_is_answered_for_everyone(self, asked: Channel, ann: User, bob: User) -> None:
+        message = await asked.say(bob, "does it rain?")
+        interaction = await asked.use_on_message(ann, text("menu_answer"), message)
+        await interaction.until("You said: does it rain?")
+        assert len(asked.answers) == 1
+
+    async def test_a_translation_is_for_the_asker_alone(self, asked: Channel, ann: User, bob: User) -> None:
+        message = await asked.say(bob, "good night")
+        interaction = await asked.use_on_message(ann, text("menu_translate"), message)
+        await interaction.until("You said: good night")
+        assert asked.answers == []
+
+
+class TestButtons:
+    async def test_an_answer_that_is_written_can_be_stopped(
+        self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User, gate: Gate
+    ) -> None:
+        worker.script["slow"] = ["alpha", gate]
+        await asked.say(ann, "slow", mentions=[discord.bot])
+        await asked.until(lambda: asked.answers and buttons(asked.answers[0]))
+        await asked.press(ann, asked.answers[0], text("button_stop"))
+        await asked.until(text("stopped"))
+        assert asked.answers[0].content == "alpha"
+
+    async def test_only_the_asker_or_a_moderator_may_stop(
+        self,
+        discord: StandInDiscord,
+        asked: Channel,
+        shop: Guild,
+        worker: ScriptedWorker,
+        ann: User,
+        bob: User,
+        gate: Gate,
+    ) -> None:
+        worker.script["slow"] = ["alpha", gate]
+        await asked.say(ann, "slow", mentions=[discord.bot])
+        await asked.until(lambda: asked.answers and buttons(asked.answers[0]))
+        refused = await asked.press(bob, asked.answers[0], text("button_stop"))
+        await refused.until(sentence_for(NotAllowed(), "en"))
+        moderator = discord.add_user("Mo")
+        shop.add_member(moderator, shop.add_role("moderators", "manage_messages"))
+        await asked.press(moderator, asked.answers[0], text("button_stop"))
+        await asked.until(text("stopped"))
+
+    async def test_an_answer_can_be_made_anew(
+        self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User
+    ) -> None:
+        answer = await answered(asked, discord, ann, "dice")
+        worker.script["dice"] = ["five"]
+        await asked.press(ann, answer, text("button_regenerate"))
+        await asked.until("five")
+        await asked.until(lambda: not answer.components)
+
+    async def test_one_vote_a_person_that_can_be_changed(
+        self, discord: StandInDiscord, asked: Channel, ann: User, bob: User, database: Database
+    ) -> None:
+        answer = await answered(asked, discord, ann)
+        await (await asked.press(ann, answer, "👍")).answered()
+        await (await asked.press(bob, answer, "👍")).answered()
+        form = await asked.press(ann, answer, "👎")
+        sent = await form.submit({"comment": "too short"})
+        assert await sent.answered() == text("feedback_thanks")
+        with database.read() as session:
+            rows = session.scalars(select(Feedback).order_by(Feedback.participant_id)).all()
+        assert [(row.rating, row.comment) for row in rows] == [(Rating.DOWN, "too short"), (Rating.UP, "")]
+
+    async def test_a_thumb_down_counts_without_its_form(
+        self, discord: StandInDiscord, asked: Channel, ann: User, database: Database
+    ) -> None:
+        answer = await answered(asked, discord, ann)
+        await (await asked.press(ann, answer, "👎")).opened()
+
+        def ratings() -> list[Rating]:
+            with database.read() as session:
+                return list(session.scalars(select(Feedback.rating)))
+
+        await eventually(lambda: ratings() == [Rating.DOWN])
+
+    async def test_buttons_outlive_a_restart(
+        self, discord: StandInDiscord, bot: Bot, asked: Channel, ann: User
+    ) -> None:
+        answer = await answered(asked, discord, ann)
+        await bot.stop()
+        await bot.start()
+        assert "scripted-model" in await (await asked.press(ann, answer, text("button_why"))).answered()
+
+    async def test_a_button_from_another_guild_finds_nothing(
+        self, discord: StandInDiscord, asked: Channel, ann: User, database: Database
+    ) -> None:
+        answer = await answered(asked, discord, ann)
+        elsewhere = discord.add_guild("Elsewhere", members=[ann]).add_text_channel("general")
+        other = await answered(elsewhere, discord, ann)
+        other.components = answer.components
+        await (await elsewhere.press(ann, other, text("button_why"))).until(text("error_not_found"))
+        with database.read() as session:
+            assert {turn.state for turn in session.scalars(select(Turn))} == {TurnState.DONE}
+
+
+class TestLateness:
+    async def test_an_answer_after_the_token_ended_comes_as_a_message(
+        self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User, gate: Gate
+    ) -> None:
+        worker.script["slow"] = [gate, "late"]
+        interaction = await asked.slash(ann, "ask", {"text": "slow"})
+        await interaction.acknowledged()
+        discord.clock.advance(16 * 60)
+        gate.set()
+        await asked.until(lambda: any(answer.content == "late" and not answer.loading for answer in asked.answers))
