@@ -56,21 +56,27 @@ _USED = {
 _LOCK = select(_WORKSPACE.c.id).where(_WORKSPACE.c.id == bindparam("of_workspace")).with_for_update(key_share=True)
 
 
+def wait_in_line(session: Session, settings: WorkspaceSettings, workspace_id: int | None) -> bool:
+    """Where a quota is set, let only one message of the Workspace in at a time, or two would both be the day's last.
+
+    Before any other row is locked. False where nobody was waited for: on SQLite whoever writes is alone already.
+    """
+    bounded = settings.turns_per_person_per_day is not None or settings.turns_per_day is not None
+    if not bounded or session.get_bind().dialect.name == "sqlite":
+        return False
+    session.execute(_LOCK, {"of_workspace": workspace_id})
+    return True
+
+
 def check_quota(
     session: Session, settings: WorkspaceSettings, workspace_id: int, participant_id: int, now: datetime
 ) -> None:
-    """Count the day's Turns, where a quota is set. Raises QuotaUsed.
-
-    On PostgreSQL the Workspace is locked first, or two messages at once would both be the last one; on SQLite whoever
-    writes has the lock already.
-    """
+    """Count the day's Turns, where a quota is set. Raises QuotaUsed."""
     per_person, per_workspace = settings.turns_per_person_per_day, settings.turns_per_day
     if per_person is None and per_workspace is None:
         return
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     bounds = {"of_workspace": workspace_id, "of_person": participant_id, "since": today}
-    if session.get_bind().dialect.name != "sqlite":
-        session.execute(_LOCK, {"of_workspace": workspace_id})
     used = session.execute(_USED[per_person is not None, per_workspace is not None], bounds).one()
     for limit, count in zip(filter(None, (per_person, per_workspace)), used, strict=True):
         if count >= limit:

@@ -129,10 +129,12 @@ def receive(session: Session, message: InboundMessage, text: str, limits: QueueL
     Raises AccessDenied, Busy, QuotaUsed, and NotFound where the message was deleted before it was asked about.
     """
     found: Any = session.execute(_LOOK, _lookup(message)).one()
+    settings = WorkspaceSettings.of(found.settings)
+    if found.known_turn is None and access.wait_in_line(session, settings, found.workspace):
+        found = session.execute(_LOOK, _lookup(message)).one()  # whoever was before may have stored the same event
     if found.known_turn is not None:
         known = session.get_one(Turn, found.known_turn)
         return Received(known.id, known.conversation_id, known.state, queue_position(session, known.id), duplicate=True)
-    settings = WorkspaceSettings.of(found.settings)
     access.check(settings, message)
     if found.queued_of_person >= limits.turns_per_person:
         raise Busy(found.queued_of_person)

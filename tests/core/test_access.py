@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
 from core import access, conversations, workspaces
 from core.conversations import QueueLimits
 from core.database import Database
-from core.errors import AccessDenied, QuotaUsed
+from core.errors import AccessDenied, DatabaseUnavailable, QuotaUsed
 from core.models import Message, Turn
-from core.values import InboundMessage, Person, Place
+from core.values import ContextMessage, InboundMessage, Person, Place
 from core.workspaces import WorkspaceSettings
 from tests.core.conftest import MANY, Chat
 
@@ -183,6 +186,55 @@ class TestQuotas:
             process.join()
         assert [process.exitcode for process in processes] == [0, 0]
         assert turns_of(chat) == 10
+
+    def test_the_same_event_many_times_at_once_is_one_turn_at_the_limit_too(
+        self, chat: Chat, database_url: str
+    ) -> None:
+        settings_of(chat, turns_per_day=1)
+        received = []
+
+        def say() -> None:
+            database = Database(database_url)
+            for _ in range(2):  # as `Service.receive` does where another stores the same event just now
+                with suppress(IntegrityError), database.write() as session:
+                    message = chat.message("m")
+                    received.append(conversations.receive(session, message, "hi", MANY, chat.now).turn_id)
+            database.close()
+
+        threads = [threading.Thread(target=say) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(received) >= 4 and len(set(received)) == 1
+
+    def test_new_people_in_new_places_never_wait_for_each_other_in_a_ring(self, chat: Chat, database_url: str) -> None:
+        """Who is introduced and who is counted lock the same rows, in one order."""
+        settings_of(chat, turns_per_day=1000)
+        failed = []
+
+        def speak(number: int) -> None:
+            database = Database(database_url)
+            for i in range(15):
+                message = chat.message(f"m{number}-{i}", person=f"p{(number + i) % 3}", conversation=f"c{i % 2}")
+                if number % 2:
+                    beside = ContextMessage(event_id=f"b{number}-{i}", person=Person(id=f"p{(i + 1) % 3}"), text="x")
+                    news = {"channel": f"ch{number}-{i}", "shared": True, "context": (beside,)}
+                    message = message.model_copy(update=news)
+                try:
+                    with database.write() as session:
+                        conversations.receive(session, message, "x", MANY, chat.now)
+                except DatabaseUnavailable as error:
+                    failed.append(error)
+            database.close()
+
+        threads = [threading.Thread(target=speak, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+        assert turns_of(chat) == 60
 
 
 def say_many(url: str, name: str, ready: object) -> None:

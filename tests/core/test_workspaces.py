@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,6 +156,12 @@ class TestChannels:
         with pytest.raises(BadSetting):
             change(chat, "answer", "never", "one-more")
         change(chat, "answer", "always", "c1")
+
+
+def test_every_setting_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "workspaces.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \| (yes)?", page, re.MULTILINE)
+    assert {name: bool(yes) for name, yes in told} == {name: name in CHANNEL_NAMES for name in NAMES}
 
 
 class TestKeeping:
