@@ -111,6 +111,13 @@ class Channel:
         message.blocks = [payloads.rich_text(typed, self.team.slack.ids.next("b"))]
         self.publish_edit(message, before)
 
+    async def unfurl(self, message: Message | str, title: str) -> None:
+        """Let Slack add a preview of a link: the message changes, and no word of it."""
+        message = self.get(message)
+        before = payloads.message(message)
+        message.attachments = [{"title": title, "fallback": title, "from_url": "https://example.com", "id": 1}]
+        self.publish_edit(message, before, marked=False)
+
     async def delete(self, message: Message | str) -> None:
         """Delete a message."""
         self.take_away(self.get(message))

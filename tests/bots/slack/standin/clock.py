@@ -32,8 +32,12 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         """Return when `seconds` have passed, by themselves or by `advance`."""
-        deadline, loop = self.now() + seconds, asyncio.get_running_loop()
-        while (left_s := deadline - self.now()) > 0:
+        await self.until(self.now() + seconds)
+
+    async def until(self, moment: float) -> None:
+        """Return when it is that time; at once if it has passed."""
+        loop = asyncio.get_running_loop()
+        while (left_s := moment - self.now()) > 0:
             future: asyncio.Future[None] = loop.create_future()
             self._sleeping.add(future)
             timer = loop.call_later(left_s, _wake, future)

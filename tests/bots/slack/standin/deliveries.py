@@ -22,6 +22,7 @@ Json = dict[str, Any]
 EVENT, INTERACTIVE, COMMAND = "events_api", "interactive", "slash_commands"
 
 ACKNOWLEDGE_S = 3.0
+TIMEOUTS = {"timeout", "http_timeout"}
 RETRY_AFTER_S = (0.0, 60.0, 300.0)
 
 
@@ -146,16 +147,18 @@ class Deliveries:
         task.add_done_callback(self._running.discard)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        pauses = self.retry_after_s if delivery.kind == EVENT else ()
-        for number in range(len(pauses) + 1):
-            if number:
-                await self._slack.clock.sleep(pauses[number - 1])
+        pauses = (0.0, *self.retry_after_s) if delivery.kind == EVENT else (0.0,)
+        failed_at = 0.0
+        for number, pause_s in enumerate(pauses):
+            await self._slack.clock.until(failed_at + pause_s)
             attempt = Attempt(number, self._slack.clock.now())
             delivery.attempts = [*delivery.attempts, attempt]
             again = await self._attempt(delivery, attempt)
             self._slack.changes.happened()
             if not again:
                 break
+            timed_out = attempt.failure in TIMEOUTS
+            failed_at = attempt.at + self.acknowledge_s if timed_out else self._slack.clock.now()
         if delivery.acknowledged and delivery.when_acknowledged is not None:
             delivery.when_acknowledged(delivery.response)
         delivery.over = True

@@ -87,7 +87,7 @@ def auth_revoke(call: Call) -> Json:
 def uninstall(call: Call) -> Json:
     """Leave the workspace."""
     _check_client(call)
-    call.team.leave()
+    call.team.uninstall()
     return {}
 
 

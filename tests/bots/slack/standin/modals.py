@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 TRIGGER_S, VIEW_BYTES, STACK = 3.0, 250_000, 3
 
-COMMON = (Bound("blocks", 1, 100, required=True), Bound("private_metadata", 0, 3000), Bound("callback_id", 1, 255))
+COMMON = (Bound("blocks", 1, 10_000, required=True), Bound("private_metadata", 0, 3000), Bound("callback_id", 1, 255))
 BOUNDS = {
     "modal": (
         Bound("title.text", 1, 24, required=True),

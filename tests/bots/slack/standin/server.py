@@ -164,6 +164,7 @@ class StandInSlack:
     def violate(self, rule: str, detail: str, request: Request | None = None) -> None:
         """Note that a rule was broken."""
         self.violations.append(Violation(rule, detail, request))
+        self.changes.happened()
 
     @property
     def overdue(self) -> list[Delivery]:

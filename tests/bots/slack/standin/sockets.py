@@ -131,7 +131,7 @@ class Sockets:
 
     async def attempt(self, delivery: Delivery, attempt: Attempt) -> bool:
         """Send something over one of the connections and wait for the acknowledgement; whether to try again."""
-        connection = self._next()
+        connection = await self._next()
         if connection is None:
             attempt.failure = "connection_failed"
             return True
@@ -146,9 +146,18 @@ class Sockets:
         delivery.response = cast("Json | None", acknowledged.result())
         return False
 
-    def _next(self) -> Connection | None:
-        """Slack sends to any of the connections; here, to each in turn."""
-        there = [one for one in self.open if not one.leaving and not one.ws.closed]
+    def _there(self) -> list[Connection]:
+        """The connections that something can be sent over."""
+        return [one for one in self.open if not one.leaving and not one.ws.closed]
+
+    async def _next(self) -> Connection | None:
+        """Slack sends to any of the connections; here, to each in turn. For one to come, it waits a moment."""
+        if not self._there():
+            coming = asyncio.ensure_future(self._slack.changes.until(self._there))
+            await self._slack.clock.wait(coming, self._slack.deliveries.acknowledge_s)
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        there = self._there()
         if not there:
             return None
         self._turn += 1

@@ -199,10 +199,6 @@ class Team:
 
     def uninstall(self) -> None:
         """Remove the app; it is told by two events, and its tokens are dead."""
-        self.leave()
-
-    def leave(self) -> None:
-        """The app is gone."""
         self.slack.tokens.refuse(self, "account_inactive")
         self.grant = None
         tokens = {"oauth": [], "bot": [self.bot.id]}
