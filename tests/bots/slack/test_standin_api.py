@@ -169,6 +169,7 @@ class TestStreams:
             ({"chunks": [{"type": "song"}]}, "invalid_chunks"),
             ({"chunks": [{"type": "blocks", "blocks": [{"type": "song"}]}]}, "invalid_blocks"),
             ({"channel": "C0"}, "channel_not_found"),
+            ({"markdown_text": "# a\n" * 51}, "msg_blocks_too_long"),
         ],
     )
     async def test_a_stream_keeps_to_the_rules(self, options: dict[str, Any], code: str) -> None:

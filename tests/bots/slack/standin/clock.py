@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import string
 import time
+from typing import Any
 
 DIGITS = string.digits + string.ascii_uppercase
 
@@ -47,9 +48,9 @@ class Clock:
                 timer.cancel()
                 self._sleeping.discard(future)
 
-    async def wait(self, awaited: asyncio.Future[object], timeout_s: float) -> bool:
+    async def wait(self, awaited: asyncio.Future[Any], timeout_s: float) -> bool:
         """Wait for a future at most so long; whether it is done. It goes on if it is not."""
-        sleeping = asyncio.ensure_future(self.sleep(timeout_s))
+        sleeping: asyncio.Future[Any] = asyncio.ensure_future(self.sleep(timeout_s))
         try:
             await asyncio.wait({awaited, sleeping}, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -28,9 +28,10 @@ def write(call: Call, message: Message, *, text_limit: int) -> None:
     call.enforce(_findings(text or "", markdown or "", blocks or [], attachments or [], text_limit))
     metadata = metadata_of(call)
     _pings(call, text or "", markdown or "", blocks or [], attachments or [])
+    if text is not None or markdown is not None:
+        message.text = (text or "")[:POST_CHARACTERS]
     if text is not None or markdown is not None or blocks is not None:
-        message.text, message.markdown_text = (text or "")[:POST_CHARACTERS], markdown
-        message.blocks = block_rules.identified(blocks or [], call.slack.ids)
+        message.markdown_text, message.blocks = markdown, block_rules.identified(blocks or [], call.slack.ids)
     if attachments is not None:
         message.attachments = attachments
     if "metadata" in call.arguments:

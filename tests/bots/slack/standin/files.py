@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from tests.bots.slack.standin import payloads, text_rules
 from tests.bots.slack.standin.calls import DOWNLOAD, UPLOAD, ApiError, Call, Request, serves
@@ -133,9 +133,8 @@ class FileServer:
 async def _uploaded(http: web.Request) -> bytes:
     if http.content_type != "multipart/form-data":
         return await http.read()
-    async for part in await http.multipart():
-        return bytes(await part.read())
-    return b""
+    part = await (await http.multipart()).next()
+    return bytes(await part.read()) if isinstance(part, BodyPartReader) else b""
 
 
 async def _stream(http: web.Request, file: File) -> web.StreamResponse:

@@ -123,11 +123,10 @@ def press(team: Team, user: User, place: Message | View, name: str, value: str |
     block, element = find_action(place.blocks, name)
     action = {"block_id": block["block_id"], "action_ts": team.slack.timestamps.next(), "type": element["type"]}
     action |= {"action_id": element.get("action_id", "")} | _chosen(element, value)
-    on_message = isinstance(place, Message)
-    interaction = start(
-        team, user, "block_actions", place.channel if on_message else None,
-        view=None if on_message else place, message=place if on_message else None,
-    )  # fmt: skip
+    if isinstance(place, Message):
+        interaction = start(team, user, "block_actions", place.channel, message=place)
+    else:
+        interaction = start(team, user, "block_actions", view=place)
     payload = _base(interaction) | _where(interaction) | {"actions": [action], "state": {"values": {}}}
     _send(interaction, INTERACTIVE, "block_actions", payload)
     return interaction

@@ -8,7 +8,6 @@ import secrets
 import socket
 import struct
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import WSMsgType, web
@@ -214,11 +213,6 @@ class Sockets:
         for connection in list(self.open):
             connection.thaw()
             connection.drop()
-
-    def each(self, act: Callable[[Connection], None]) -> None:
-        """Do something with every connection."""
-        for connection in list(self.open):
-            act(connection)
 
 
 def _envelope(delivery: Delivery, attempt: Attempt) -> Json:

@@ -48,6 +48,8 @@ class StreamRules:
     life_s: float = LIFE_S
     total_characters: int | None = TOTAL_CHARACTERS
     """How long a streamed text may become; Slack documents 12,000 for one call only."""
+    counts_blocks: bool = True
+    """Whether what the text is rendered into must fit a message, as in chat.postMessage; not documented for streams."""
     recipients_in_dms: bool = False
     """Whether DMs need a recipient too: documented as optional there, observed as needed."""
 
@@ -201,12 +203,17 @@ def _findings(chunks: list[Json], message: Message) -> Iterator[Finding]:
             yield Finding(f"chunk {kind}", f"status {chunk.get('status')!r}", "invalid_chunks")
         if kind == BLOCKS:
             yield from block_rules.findings(chunk.get("blocks") or [], "message")
-    most = message.stream.rules.total_characters
-    total = len(message.markdown_text or "") + sum(
-        len(str(one.get("text", ""))) for one in chunks if isinstance(one, dict)
-    )
-    if most is not None and total > most:
-        yield Finding("stream", f"{total} characters together, allowed are {most}", "msg_too_long")
+    added = "".join(str(one.get("text", "")) for one in chunks if isinstance(one, dict) and one.get("type") == TEXT)
+    yield from _size((message.markdown_text or "") + added, message.stream.rules)
+
+
+def _size(text: str, rules: StreamRules) -> Iterator[Finding]:
+    if rules.total_characters is not None and len(text) > rules.total_characters:
+        yield Finding(
+            "stream", f"{len(text)} characters together, allowed are {rules.total_characters}", "msg_too_long"
+        )
+    elif rules.counts_blocks:
+        yield from block_rules.size_findings([{"type": "markdown", "text": text}] if text else [])
 
 
 def _add(call: Call, message: Message, chunk: Json) -> None:
