@@ -12,8 +12,8 @@ from workers.running import RunningTurns
 def claimed(fence: int) -> ClaimedTurn:
     return ClaimedTurn(
         turn_id=1, generation_id=1, fence=fence, attempt=1, workspace_id=1, conversation_id=1, participant_id=1,
-        message_id=1, revision=1, seq=1, text="x", speaker=None, shared=False, recipe="chat", arguments={}, language="en",
-        cut_seq=1, queued_at=datetime.now(UTC), workspace_settings={},
+        message_id=1, revision=1, seq=1, text="x", speaker=None, channel=None, shared=False, recipe="chat",
+        arguments={}, language="en", cut_seq=1, queued_at=datetime.now(UTC), workspace_settings={},
     )  # fmt: skip
 
 
