@@ -122,18 +122,25 @@ def test_a_chat_on_a_terminal_streams_and_ends_with_ctrl_d(pajama: Pajama) -> No
         start_new_session=True,
     ) as process:
         os.close(child)
-        _read_until(parent, "\x1b[?2004h")  # the prompt takes pasted text now
+        _read_until(parent, PROMPT)
         os.write(parent, b"/help\r")
-        _read_until(parent, "/translate")
+        _read_until(parent, "/translate", PROMPT)  # before it, Ctrl-D would be the line discipline's, not the prompt's
         os.write(parent, b"\x04")
         _read_until(parent, "Good night.")
         assert process.wait(timeout=20) == 0
     os.close(parent)
 
 
-def _read_until(terminal: int, wanted: str) -> None:
-    read = b""
-    while wanted.encode() not in read:
-        ready, _, _ = select.select([terminal], [], [], PATIENCE_S)
-        assert ready, read
-        read += os.read(terminal, 4096)
+PROMPT = "\x1b[?2004h"
+"""The prompt takes pasted text from here on."""
+
+
+def _read_until(terminal: int, *wanted: str) -> None:
+    """Read until all that is wanted has come, one after another."""
+    read, after = b"", 0
+    for each in wanted:
+        while (found := read.find(each.encode(), after)) < 0:
+            ready, _, _ = select.select([terminal], [], [], PATIENCE_S)
+            assert ready, read
+            read += os.read(terminal, 4096)
+        after = found + len(each)
