@@ -280,7 +280,7 @@ class ReplyFollower:
 
 
 class Control:
-    """Tells every worker to cancel a Turn or to forget Conversations, at once; SQL tells a cancel too, a beat later."""
+    """Tells every worker to cancel a Turn, at once; SQL tells the same, a heartbeat later. Hears of forgetting too."""
 
     def __init__(self, prefix: str) -> None:
         self._channel = control_channel(prefix)
@@ -289,10 +289,6 @@ class Control:
         """Ask for the end of a Turn's answers up to `fence`; one that is begun later goes on. Raises RedisError."""
         await client.publish(self._channel, json.dumps({"cancel": turn_id, "fence": fence}))
 
-    async def forget(self, client: redis.asyncio.Redis, conversation_ids: Iterable[int]) -> None:
-        """Ask for the end of everything kept in memory of these Conversations. Raises RedisError."""
-        await client.publish(self._channel, json.dumps({"forget": list(conversation_ids)}))
-
     def listen(
         self,
         client: redis.Redis,
@@ -300,17 +296,25 @@ class Control:
         on_forget: Callable[[list[int]], None],
         stop: threading.Event,
     ) -> None:
-        """Call back for each message until `stop` is set; reconnects by itself. Blocks."""
+        """Call back for each message until `stop` is set; reconnects by itself. Blocks.
+
+        After a break `on_forget` is called without a Conversation: what was to be forgotten meanwhile is not known.
+        """
+        lost = False
         while not stop.is_set():
             try:
                 with client.pubsub(ignore_subscribe_messages=True) as subscriber:
                     subscriber.subscribe(self._channel)
+                    if lost:
+                        on_forget([])
+                    lost = False
                     while not stop.is_set():
                         message = subscriber.get_message(timeout=0.5)
                         if message is not None:
                             _dispatch(json.loads(message["data"]), on_cancel, on_forget)
             except (RedisError, OSError) as error:
                 log.warning("The control channel is down.", action="control_lost", reason=str(error))
+                lost = True
                 stop.wait(_RECONNECT_S)
 
 

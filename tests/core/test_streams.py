@@ -234,8 +234,28 @@ def test_workers_are_told_to_cancel_and_forget(client: redis.Redis, redis_url: s
     async def tell() -> None:
         async with connect_async(redis_url) as sender:
             await control.cancel(sender, 7, 3)
-            await control.forget(sender, [1, 2])
+            async with sender.pipeline() as pipeline:
+                drop_copies(pipeline, redis_prefix, TTL_S, Purged(conversation_ids=frozenset({2, 1})))
+                await pipeline.execute()
 
     asyncio.run(tell())
     thread.join()
     assert told == [(7, 3), ([1, 2],)]
+
+
+def test_after_a_break_workers_forget_what_they_may_have_missed(tmp_path: Path, redis_prefix: str) -> None:
+    control, stop, told = Control(redis_prefix), threading.Event(), list[object]()
+
+    def note(*what: object) -> None:
+        told.append(what)
+        stop.set()
+
+    with EmbeddedValkey(tmp_path) as valkey, connect(valkey.url) as client:
+        thread = threading.Thread(target=control.listen, args=(connect(valkey.url), note, note, stop))
+        thread.start()
+        while client.pubsub_numsub(f"{redis_prefix}:control")[0][1] == 0:
+            continue
+        os.kill(valkey.pid, signal.SIGKILL)
+        valkey.start()
+        thread.join()
+    assert told == [([],)]
