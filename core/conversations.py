@@ -214,20 +214,24 @@ def _add_turn(session: Session, message: InboundMessage, text: str, found: Any, 
 def edit(session: Session, place: Place, event_id: str, text: str, now: datetime) -> Turn | None:
     """Give the message a new wording and its Turn, if it has one, back to the queue.
 
-    None: not known, deleted, or the wording is the same, as when a platform only adds a preview of a link. Of a person
-    who has been blocked since, the wording is kept and nothing is answered.
+    None: not known, purged, or the wording is the same, as when a platform only adds a preview of a link. Of a person
+    who has been blocked since, the wording is kept and nothing is answered. What will not be answered of a person who
+    opted out is not kept either.
     """
     message = _message(session, place, event_id)
     if message is None or message.deleted_at is not None:
         return None
     newest = session.get_one(MessageRevision, (message.id, message.revision))
-    if newest.text == text:
+    if newest.text in ("", text):
+        return None
+    turn = session.scalar(select(Turn).where(Turn.message_id == message.id).with_for_update())
+    to_answer = turn if turn is not None and not _is_blocked(session, turn) else None
+    if to_answer is None and session.get_one(Participant, message.participant_id).opted_out:
         return None
     message.revision += 1
     session.add(MessageRevision(message_id=message.id, number=message.revision, text=text, created_at=now))
-    turn = session.scalar(select(Turn).where(Turn.message_id == message.id).with_for_update())
-    if turn is not None and not _is_blocked(session, turn):
-        _requeue(session, turn, now)
+    if to_answer is not None:
+        _requeue(session, to_answer, now)
     return turn
 
 

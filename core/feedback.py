@@ -42,7 +42,7 @@ def rate(
         raise NotFound(f"Turn {turn_id} has no answer to rate.")
     participant = find_participant(session, place, person)
     if participant is None:
-        introduce_person(session, place.platform, person, now)
+        introduce_person(session, place.platform, Person(id=person.id), now)  # names are for prompts
         participant = find_participant(session, place, person)
     assert participant is not None
     mine = session.scalar(

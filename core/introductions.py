@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -22,11 +22,13 @@ from core.values import ContextMessage, InboundMessage, Person
 
 
 def _meet(dialect: Any) -> Any:
-    """Adds a Participant, or gives one their new display name."""
+    """Adds a Participant, or gives one their new display name; of someone who opted out none is kept."""
     add = dialect.insert(_PERSON)
     renamed = _PERSON.c.display_name.is_distinct_from(add.excluded.display_name)
     return add.on_conflict_do_update(
-        index_elements=["platform", "external_id"], set_={"display_name": add.excluded.display_name}, where=renamed
+        index_elements=["platform", "external_id"],
+        set_={"display_name": add.excluded.display_name},
+        where=and_(renamed, _PERSON.c.opted_out_at.is_(None)),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
@@ -89,13 +90,13 @@ def forget(session: Session, participant_id: int, now: datetime) -> Forgotten:
         .order_by(Message.created_at, Message.id)
         .with_for_update()
     ).all()
-    conversation_ids = sorted({row.conversation_id for row in kept})
-    open_ids = session.scalars(
-        select(Turn.id).where(Turn.participant_id == participant_id, in_state(Turn.state, *_OPEN))
-    ).all()
-    turns = session.scalars(select(Turn).where(Turn.id.in_(open_ids)).order_by(Turn.id).with_for_update()).all()
+    asked = _lock_turns(session, participant_id)
     purged = purging.purge(session, [row.id for row in kept], now)
-    for turn in turns:
+    # Also of what was purged before: Redis may have been away then.
+    silenced = {turn.id: turn.fence + 1 for turn in asked}
+    purged += Purged(silenced=silenced, conversation_ids=frozenset(row.conversation_id for row in (*kept, *asked)))
+    withdrawn = tuple(session.get_one(Turn, turn.id) for turn in asked if not turn.state.ended)
+    for turn in withdrawn:
         withdraw(session, turn, now)
     session.execute(update(_TURN).where(_TURN.c.participant_id == participant_id).values(target={}))
     comments = session.execute(
@@ -106,11 +107,23 @@ def forget(session: Session, participant_id: int, now: datetime) -> Forgotten:
         execution_options={"synchronize_session": False},
     ).all()
     session.execute(update(Participant).where(Participant.id == participant_id).values(display_name=None))
-    purged += Purged(comments=len(comments), conversation_ids=frozenset(conversation_ids))
-    return Forgotten(participant_id, purged, tuple(turns), restart_readers(session, participant_id, conversation_ids))
+    purged += Purged(comments=len(comments))
+    restarted = restart_readers(session, participant_id, purged.conversation_ids)
+    return Forgotten(participant_id, purged, withdrawn, restarted)
 
 
-_OPEN = tuple(state for state in TurnState if not state.ended)
+def _lock_turns(session: Session, participant_id: int) -> list[Any]:
+    """Every Turn of theirs, also an ended one, which they may be asking for again just now."""
+    ids = sorted(session.scalars(select(_TURN.c.id).where(_TURN.c.participant_id == participant_id)))
+    columns = _TURN.c.id, _TURN.c.conversation_id, _TURN.c.fence, _TURN.c.state
+    locked: list[Any] = []
+    for batch in batches(ids):
+        locked += session.execute(
+            select(*columns).where(_TURN.c.id.in_(batch)).order_by(_TURN.c.id).with_for_update()
+        ).all()
+    return locked
+
+
 _ENDED = tuple(state for state in TurnState if state.ended)
 
 
@@ -123,7 +136,7 @@ def restart_readers(
     for those that were claimed meanwhile.
     """
     restarted: list[Turn] = []
-    for batch in batches(list(conversation_ids)):
+    for batch in batches(sorted(conversation_ids)):
         restarted += session.scalars(
             select(Turn)
             .where(
@@ -166,5 +179,5 @@ def overdue(session: Session, before: datetime) -> list[int]:
 
 def purge_overdue(session: Session, before: datetime, now: datetime) -> Purged:
     """Purge what is `overdue`. Whoever comes back for the answer is told that it was not kept."""
-    message_ids = list(session.scalars(_OVERDUE.with_for_update(of=_MESSAGE, skip_locked=True), {"before": before}))
-    return purging.purge(session, message_ids, now)
+    locked = session.scalars(_OVERDUE.with_for_update(of=_MESSAGE, skip_locked=True), {"before": before}).all()
+    return purging.purge(session, purging.lock_ended(session, locked), now)

@@ -83,6 +83,18 @@ def lock_unwanted(session: Session, turn_id: int) -> list[int]:
     return list(session.scalars(_LOCK_UNWANTED, {"of_turn": turn_id}))
 
 
+def lock_ended(session: Session, message_ids: Sequence[int]) -> list[int]:
+    """Those of the Messages, which are locked, that wait for no answer; their Turns are locked then."""
+    turns = session.execute(
+        select(_TURN.c.message_id, _TURN.c.state)
+        .where(_TURN.c.message_id.in_(message_ids))
+        .order_by(_TURN.c.id)
+        .with_for_update()
+    ).all()
+    is_open = {turn.message_id for turn in turns if not turn.state.ended}
+    return [message_id for message_id in message_ids if message_id not in is_open]
+
+
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """`items` in pieces that a statement can name."""
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

@@ -54,11 +54,9 @@ class Reaper:
             while not stop.is_set():
                 try:
                     self.reap()
-                    self.purge_overdue()
-                    self.purge_old(stop)
+                    self._purge(stop)
                 except DatabaseUnavailable as error:
                     log.warning("Lost turns cannot be looked for.", action="reap_failed", reason=str(error))
-                    self._purging = None  # begins anew
                 stop.wait(self._settings.reap_every_s)
         finally:
             self._publisher.close()
@@ -74,6 +72,17 @@ class Reaper:
             self._publisher.publish(_event(ended))
         self._top_up(reaped.queued)
         return reaped
+
+    def _purge(self, stop: threading.Event) -> None:
+        try:
+            self.purge_overdue()
+            self.purge_old(stop)
+        except DatabaseUnavailable:
+            self._purging = None  # begins anew
+            raise
+        except Exception:  # the edge: what cannot be purged must not keep lost Turns from being found
+            log.exception("Words could not be purged; trying again later.", action="purge_failed")
+            self._purging, self._retention_due = None, time.monotonic() + _RETENTION_EVERY_S
 
     def purge_overdue(self) -> None:
         """Purge words of people who opted out and did not come for their answer while its stream lived."""

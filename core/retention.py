@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from core import purging
 from core.database import Database
-from core.models import Conversation, Message, Turn, Workspace, tables
+from core.models import Conversation, Message, Workspace, tables
 from core.purging import BATCH, Purged
 from core.values import Place
 
@@ -29,7 +29,7 @@ MAX_DAYS = 36_500
 _CONVERSATIONS = 100
 """Conversations with something old that are looked for at once."""
 
-_MESSAGE, _TURN, _CONVERSATION, _WORKSPACE = tables(Message, Turn, Conversation, Workspace)
+_MESSAGE, _CONVERSATION = tables(Message, Conversation)
 _OWN = Workspace.settings[SETTING].as_string()
 
 
@@ -136,11 +136,5 @@ def _purge_batch(
 ) -> tuple[Sequence[Any], Purged]:
     """Purge the next Messages but those that are to be answered just now. Returns all that were looked at, too."""
     rows = session.execute(_OLD, {**where, "older_than": older_than}).all()
-    turns = session.execute(
-        select(_TURN.c.message_id, _TURN.c.state)
-        .where(_TURN.c.message_id.in_([row.id for row in rows]))
-        .order_by(_TURN.c.id)
-        .with_for_update()
-    ).all()
-    is_open = {turn.message_id for turn in turns if not turn.state.ended}
-    return rows, purging.purge(session, [row.id for row in rows if row.id not in is_open], now, older_than)
+    ended = purging.lock_ended(session, [row.id for row in rows])
+    return rows, purging.purge(session, ended, now, older_than)

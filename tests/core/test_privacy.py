@@ -20,7 +20,7 @@ from core.service import open_service
 from core.settings import Settings
 from core.streams import ReplyPublisher
 from core.turns import pack_token_ids
-from core.values import Person, Rating, ReplyEvent, ReplyEventKind, TurnState
+from core.values import ContextMessage, Person, Rating, ReplyEvent, ReplyEventKind, TurnState
 from tests.core.conftest import MANY, Chat
 
 MARK = "xylophone"
@@ -208,6 +208,22 @@ async def test_streams_are_emptied_and_refuse_what_a_worker_still_says(
     assert {"cancel": working.turn_id, "fence": working.fence} in told
 
 
+async def test_asking_again_empties_streams_that_redis_still_had(
+    spoken: Chat, database_url: str, redis_url: str, redis_prefix: str
+) -> None:
+    with connect(redis_url) as client:
+        publisher = ReplyPublisher(client, redis_prefix, 60)
+        publisher.start()
+        publisher.publish(ReplyEvent(turn_id=1, generation_id=1, fence=1, kind=ReplyEventKind.DELTA, text=MARK))
+        publisher.close()
+        forget(spoken)  # and then Redis was away
+        settings = Settings(database_url=database_url, redis_url=redis_url, redis_prefix=redis_prefix)
+        async with open_service(settings) as service:
+            forgotten = await service.forget(spoken.message("x").place, Person(id="p"))
+        assert forgotten is not None and forgotten.purged.messages == 0
+        assert client.xlen(reply_key(redis_prefix, 1)) == 0
+
+
 class TestOptingOut:
     """What is said while opted out ends with its Turn; what was said before stays."""
 
@@ -225,13 +241,13 @@ class TestOptingOut:
         assert purged is not None
         assert (purged.messages, purged.answers, dict(purged.silenced)) == (1, 1, {claimed.turn_id: claimed.fence + 1})
         left = everything(spoken.database)
-        assert left.count("marimba") == 1, "the name, which their earlier words still have"
+        assert "marimba" not in left, "nor was it taken for a name"
         assert left.count("kept") >= 3, "what was said before stays"
         assert MARK in left, "and others keep theirs"
 
     def test_the_name_of_someone_with_nothing_left_goes_too(self, chat: Chat) -> None:
-        opt(chat, "p")
         say_marked(chat, "m", "p", MARK)
+        opt(chat, "p")
         claimed = chat.claimed()
         chat.finish(claimed, MARK)
         with chat.database.write() as session:
@@ -263,6 +279,34 @@ class TestOptingOut:
             shown = history.conversation_view(session, chat.message("x").place, 10)
         assert [view.purged for view in shown] == [False, True, True, False]
         assert [view.delivered_at for view in shown if view.purged] == [None, None], "who comes back is told so"
+
+    def test_a_new_wording_is_only_kept_to_be_answered(self, chat: Chat) -> None:
+        place, read = (
+            chat.message("m").place,
+            ContextMessage(event_id="read", person=Person(id="p"), text="for context"),
+        )
+        with chat.database.write() as session:
+            asking = chat.message("m", person="other").model_copy(update={"context": (read,)})
+            conversations.receive(session, asking, "a question", MANY, chat.now)
+        chat.finish(chat.claimed())
+        opt(chat, "p")
+        with chat.database.write() as session:
+            assert conversations.edit(session, place, "read", MARK, chat.now) is None
+        left = everything(chat.database)
+        assert MARK not in left and "for context" in left
+
+    def test_no_name_is_stored_of_who_is_only_met(self, chat: Chat) -> None:
+        opt(chat, "p")
+        ada, bob = (Person(id=name, display_name=f"{MARK} {name}") for name in ("p", "bob"))
+        read = ContextMessage(event_id="read", person=ada, text="not kept")
+        with chat.database.write() as session:
+            asking = chat.message("m", person="other").model_copy(update={"context": (read,)})
+            conversations.receive(session, asking, "a question", MANY, chat.now)
+        claimed = chat.claimed()
+        chat.finish(claimed)
+        with chat.database.write() as session:
+            feedback.rate(session, asking.place, bob, claimed.turn_id, Rating.UP, "", chat.now)
+        assert MARK not in everything(chat.database)
 
     def test_no_comment_of_theirs_is_kept(self, spoken: Chat) -> None:
         opt(spoken, "someone")

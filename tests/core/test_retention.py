@@ -311,3 +311,18 @@ class TestReaper:
         reaper.purge_overdue()
         reaper.purge_overdue()
         assert "words of unfetched" not in everything(chat.database)
+
+    def test_what_cannot_be_purged_does_not_keep_it_from_its_work(
+        self, chat: Chat, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chat.say("lost")
+        claimed, stop = chat.claimed(), threading.Event()
+
+        def broken(*_: object) -> list[int]:
+            stop.set()
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(privacy, "overdue", broken)
+        reaper.run(stop)
+        again = chat.claimed()
+        assert (again.turn_id, again.fence) == (claimed.turn_id, claimed.fence + 2)
