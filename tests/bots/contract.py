@@ -131,6 +131,24 @@ class AdapterContract:
         assert without_space(text("nothing_to_stop", platform.language)) in together(platform)
         assert await service.history(platform.place) == []
 
+    async def test_what_someone_who_opted_out_says_is_not_kept(
+        self, platform: Platform, service: Service, worker: ScriptedWorker
+    ) -> None:
+        await platform.post("/privacy opt-out", "e1")
+        await platform.post("hello", "e2")
+        assert together(platform).endswith("Yousaid:hello")
+        (turn,) = await service.history(platform.place)
+        assert turn.purged and turn.answer is not None and turn.answer.text == ""
+
+    async def test_forgetting_tells_the_counts(
+        self, platform: Platform, service: Service, worker: ScriptedWorker
+    ) -> None:
+        await platform.post("hello", "e1")
+        await platform.post("/privacy forget", "e2")
+        counts = text("privacy_forgotten", platform.language, messages=1, answers=1, comments=0)
+        assert without_space(counts) in together(platform)
+        assert [turn.purged for turn in await service.history(platform.place)] == [True]
+
     @pytest.mark.parametrize("words", [[], ["alpha "]], ids=["at once", "in mid-answer"])
     async def test_a_failed_answer_ends_with_an_apology(
         self, platform: Platform, worker: ScriptedWorker, words: list[str]

@@ -11,11 +11,12 @@ from bots import commands
 from bots.commands import Answering, Asker
 from bots.courier import Courier
 from bots.delivery import deliver
+from bots.splitting import split
 from bots.texts import sentence_for, text
 from core.errors import PajamaError
 from core.service import Service
 from tests.bots.asking import PERSON, place
-from tests.bots.channel import Channel, ChannelSink
+from tests.bots.channel import LIMIT, Channel, ChannelSink
 from tests.bots.contract import AdapterContract
 
 
@@ -68,7 +69,8 @@ class KeptMessages:
             words = outcome.text if isinstance(outcome, commands.Told) else text("why_prompt", self.language)
         except PajamaError as error:
             words = sentence_for(error, self.language)
-        self._channel.post(words, event_id)
+        for index, piece in enumerate(split(words, LIMIT)):
+            self._channel.post(piece, f"{event_id}-{index}")
 
 
 class TestKeptMessages(AdapterContract):

@@ -11,7 +11,7 @@ import pytest
 
 from bots import commands
 from bots.commands import Exported, Told
-from bots.delivery import deliver, resume_undelivered
+from bots.delivery import deliver
 from bots.texts import sentence_for, text
 from core import privacy
 from core.database import Database
@@ -23,6 +23,7 @@ from core.values import Person
 from tests.bots.channel import Channel, ChannelSink
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 from tests.bots.test_commands import ADA, BOB, EVENTS, PLACE, answered, asker, do
+from tests.bots.test_delivery import resumed
 from tests.core.test_privacy import everything
 
 SECRET = "xylophone"
@@ -176,7 +177,7 @@ class TestOptingOut:
             now = datetime.now(UTC)
             assert privacy.purge_overdue(session, now, now).messages == 1
         channel = Channel()
-        assert await resume_undelivered(service, "terminal", lambda view: ChannelSink(channel)) == 1
+        assert await resumed(service, channel, "terminal") == 1
         assert channel.shown() == [text("answer_not_kept")]
         assert (await service.turn(PLACE, turn.turn_id)).delivered_at is not None
 
