@@ -32,7 +32,7 @@ PIECES = st.sampled_from(
             " \u0301",
             "\u202e",
         ),
-        *("```", "```py\n", "\n```\n", "\n````md\n", "\n````\n", "\n~~~\n", "\n  ```js\n", "\n  ```\n", "`", "x" * 70),
+        *("```\n", "```py\n", "\n```\n", "\n````md\n", "\n````\n", "\n~~~\n", "\n  ```js\n", "\n  ```\n", "`", "x" * 70),
         *("https://example.org/a-long/path?with=query ", "[label with words](https://example.org) "),
     ]
 )
@@ -48,7 +48,10 @@ def without_space(text: str) -> str:
 
 
 def without_fences(text: str) -> str:
-    """What is left of `text` when the markers of fences, their languages and all white space are taken away."""
+    """What is left of `text` when the markers of fences, their languages and all white space are taken away.
+
+    Languages are those of `PIECES`: what follows any other marker there begins a new line.
+    """
     return re.sub("py|md|js", "", re.sub("[`~]", "", without_space(text)))
 
 
