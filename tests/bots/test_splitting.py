@@ -32,7 +32,18 @@ PIECES = st.sampled_from(
             " \u0301",
             "\u202e",
         ),
-        *("```\n", "```py\n", "\n```\n", "\n````md\n", "\n````\n", "\n~~~\n", "\n  ```js\n", "\n  ```\n", "`", "x" * 70),
+        *(
+            "```\n",
+            "```py\n",
+            "\n```\n",
+            "\n````md\n",
+            "\n````\n",
+            "\n~~~\n",
+            "\n  ```js\n",
+            "\n  ```\n",
+            "`",
+            "x" * 70,
+        ),
         *("https://example.org/a-long/path?with=query ", "[label with words](https://example.org) "),
     ]
 )

@@ -20,6 +20,7 @@ from core.settings import Settings
 from core.values import Place
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.guild import Guild
+from tests.bots.discord.standin.message import Message
 from tests.bots.discord.standin.people import User
 from tests.bots.discord.standin.server import StandInDiscord
 
@@ -146,6 +147,24 @@ def shop(discord: StandInDiscord, ann: User, bob: User) -> Guild:
 @pytest.fixture
 def general(shop: Guild) -> Channel:
     return shop.add_text_channel("general")
+
+
+def buttons(message: Message) -> list[str]:
+    """The custom ids of a message's buttons."""
+    return [button["custom_id"] for row in message.components for button in row["components"]]
+
+
+async def answered(channel: Channel, words: str) -> Message:
+    """Wait for `words` to be the end of an answer that is complete, and noted as such by the bot."""
+
+    def complete() -> Message | None:
+        shown = (answer for answer in channel.answers if answer.content.endswith(words))
+        return next((answer for answer in shown if len(buttons(answer)) > 1), None)
+
+    await channel.until(complete)
+    found = complete()
+    assert found is not None
+    return found
 
 
 async def eventually(condition: Callable[[], object]) -> None:

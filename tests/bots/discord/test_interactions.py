@@ -14,7 +14,7 @@ from core.database import Database
 from core.errors import NotAllowed, QuotaUsed
 from core.models import Feedback, Turn
 from core.values import Rating, TurnState
-from tests.bots.discord.conftest import Bot, anywhere, eventually
+from tests.bots.discord.conftest import Bot, answered, anywhere, buttons, eventually
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.components import NotOffered
 from tests.bots.discord.standin.guild import Guild
@@ -30,16 +30,10 @@ async def asked(bot: Bot, worker: ScriptedWorker, general: Channel) -> Channel:
     return general
 
 
-async def answered(channel: Channel, discord: StandInDiscord, person: User, words: str = "hello") -> Message:
+async def complete(channel: Channel, discord: StandInDiscord, person: User, words: str = "hello") -> Message:
     """The complete answer to `words`."""
     await channel.say(person, words, mentions=[discord.bot])
-    await channel.until(lambda: channel.answers and len(buttons(channel.answers[-1])) > 1)
-    return channel.answers[-1]
-
-
-def buttons(message: Message) -> list[str]:
-    """The custom ids of its buttons."""
-    return [button["custom_id"] for row in message.components for button in row["components"]]
+    return await answered(channel, f"You said: {words}")
 
 
 class TestCommands:
@@ -117,7 +111,7 @@ class TestCommands:
     ) -> None:
         admin = discord.add_user("Ada")
         shop.add_member(admin, shop.add_role("admins", "manage_guild"))
-        await answered(asked, discord, ann)
+        await complete(asked, discord, ann)
         options = {"name": "answer", "value": "always", "here": "channel"}
         await (await asked.slash(admin, "settings", options)).answered()
         await asked.say(ann, "no mention")
@@ -199,7 +193,7 @@ class TestButtons:
     async def test_an_answer_can_be_made_anew(
         self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User
     ) -> None:
-        answer = await answered(asked, discord, ann, "dice")
+        answer = await complete(asked, discord, ann, "dice")
         worker.script["dice"] = ["five"]
         await asked.press(ann, answer, text("button_regenerate"))
         await asked.until("five")
@@ -208,7 +202,7 @@ class TestButtons:
     async def test_one_vote_a_person_that_can_be_changed(
         self, discord: StandInDiscord, asked: Channel, ann: User, bob: User, database: Database
     ) -> None:
-        answer = await answered(asked, discord, ann)
+        answer = await complete(asked, discord, ann)
         await (await asked.press(ann, answer, "👍")).answered()
         await (await asked.press(bob, answer, "👍")).answered()
         form = await asked.press(ann, answer, "👎")
@@ -221,7 +215,7 @@ class TestButtons:
     async def test_a_thumb_down_counts_without_its_form(
         self, discord: StandInDiscord, asked: Channel, ann: User, database: Database
     ) -> None:
-        answer = await answered(asked, discord, ann)
+        answer = await complete(asked, discord, ann)
         await (await asked.press(ann, answer, "👎")).opened()
 
         def ratings() -> list[Rating]:
@@ -233,7 +227,7 @@ class TestButtons:
     async def test_buttons_outlive_a_restart(
         self, discord: StandInDiscord, bot: Bot, asked: Channel, ann: User
     ) -> None:
-        answer = await answered(asked, discord, ann)
+        answer = await complete(asked, discord, ann)
         await bot.stop()
         await bot.start()
         assert "scripted-model" in await (await asked.press(ann, answer, text("button_why"))).answered()
@@ -241,9 +235,9 @@ class TestButtons:
     async def test_a_button_from_another_guild_finds_nothing(
         self, discord: StandInDiscord, asked: Channel, ann: User, database: Database
     ) -> None:
-        answer = await answered(asked, discord, ann)
+        answer = await complete(asked, discord, ann)
         elsewhere = discord.add_guild("Elsewhere", members=[ann]).add_text_channel("general")
-        other = await answered(elsewhere, discord, ann)
+        other = await complete(elsewhere, discord, ann)
         other.components = answer.components
         await (await elsewhere.press(ann, other, text("button_why"))).until(text("error_not_found"))
         with database.read() as session:

@@ -9,7 +9,7 @@ from bots.texts import text
 from core.database import Database
 from core.models import Feedback, MessageRevision, Turn
 from core.values import Rating, TurnState
-from tests.bots.discord.conftest import Bot, anywhere, eventually
+from tests.bots.discord.conftest import Bot, answered, anywhere, eventually
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.guild import Guild
 from tests.bots.discord.standin.people import User
@@ -52,8 +52,8 @@ class TestTriggers:
         self, discord: StandInDiscord, asked: Channel, ann: User, bob: User, database: Database
     ) -> None:
         await asked.say(ann, "hello", mentions=[discord.bot])
-        await asked.until("You said: hello")
-        await asked.say(bob, "and me?", reply_to=asked.answers[0], ping=False)
+        answer = await answered(asked, "You said: hello")
+        await asked.say(bob, "and me?", reply_to=answer, ping=False)
         await asked.until("You said: and me?")
         with database.read() as session:
             assert len({turn.conversation_id for turn in session.scalars(select(Turn))}) == 1
@@ -178,7 +178,7 @@ class TestAfterwards:
         self, discord: StandInDiscord, asked: Channel, ann: User
     ) -> None:
         question = await asked.say(ann, "one", mentions=[discord.bot])
-        await asked.until("You said: one")
+        await answered(asked, "You said: one")
         await asked.edit(question, f"{discord.bot.mention} two")
         await asked.until("You said: two")
         await asked.until(lambda: "You said: one" not in asked.texts)
@@ -187,7 +187,7 @@ class TestAfterwards:
         self, discord: StandInDiscord, asked: Channel, ann: User, database: Database
     ) -> None:
         question = await asked.say(ann, "one", mentions=[discord.bot])
-        await asked.until("You said: one")
+        await answered(asked, "You said: one")
         asked.publish_edit(question, rewritten=False)
         asked.publish_edit(question, rewritten=True)
         await asked.say(ann, "two", mentions=[discord.bot])
@@ -205,7 +205,7 @@ class TestAfterwards:
         self, discord: StandInDiscord, asked: Channel, ann: User, database: Database
     ) -> None:
         question = await asked.say(ann, "secret", mentions=[discord.bot])
-        await asked.until("You said: secret")
+        await answered(asked, "You said: secret")
         await asked.delete(question)
         await asked.until(lambda: not asked.answers)
         with database.read() as session:
@@ -226,8 +226,7 @@ class TestAfterwards:
         self, discord: StandInDiscord, asked: Channel, ann: User, bob: User, database: Database
     ) -> None:
         await asked.say(ann, "hello", mentions=[discord.bot])
-        await asked.until(lambda: asked.answers and asked.answers[0].components)
-        (answer,) = asked.answers
+        answer = await answered(asked, "You said: hello")
 
         def ratings() -> list[Rating]:
             with database.read() as session:
