@@ -33,6 +33,7 @@ def main() -> None:
             viewport={"width": width, "height": height}, color_scheme="dark" if given.dark else "light"
         )
         page.goto(given.url)
+        page.locator("body[data-ready]").wait_for()
         for message in given.messages:
             ask(page, message)
         if given.why:
