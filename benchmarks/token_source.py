@@ -1,10 +1,11 @@
-"""A worker whose engine is a source of tokens: the first at once, then 20 a second. `python -m benchmarks.token_source`.
+"""A worker whose engine is a source of tokens: the first at once, then 20 a second, or what `TOKENS_PER_S` says.
 
-Everything around the engine is the real thing, so what is left of a measurement is what Pajama itself costs.
+`python -m benchmarks.token_source`. Everything around the engine is the real thing, so what is left of a measurement is what Pajama itself costs.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -17,12 +18,12 @@ from core.values import FinishReason, SamplingParams, Usage
 from workers.generator import Finished, Generator, GeneratorStats, KvScope, ModelInfo, TextDelta, Timings
 from workers.runtime import run
 
-TOKENS_PER_S = 20.0
-WORD = "token "
+PACE_VARIABLE = "TOKENS_PER_S"
+TOKENS_PER_S = float(os.environ.get(PACE_VARIABLE, "20"))
 
 
 class TokenSource:
-    """A Generator that says WORD as often as the message's last word says."""
+    """A Generator that says the message's last but one word as often as its last word says."""
 
     info = ModelInfo("token-source", "1", 4096)
 
@@ -44,12 +45,13 @@ class TokenSource:
     ) -> Iterator[TextDelta | Finished]:
         """Begin at once."""
         stopped = self._stopped[request_id] = threading.Event()
-        return self._say(int(prompt.parts[-1].text.split()[-1]), stopped, request_id)
+        *_, word, tokens = prompt.parts[-1].text.split()
+        return self._say(f"{word} ", int(tokens), stopped, request_id)
 
-    def _say(self, tokens: int, stopped: threading.Event, request_id: str) -> Iterator[TextDelta | Finished]:
+    def _say(self, word: str, tokens: int, stopped: threading.Event, request_id: str) -> Iterator[TextDelta | Finished]:
         began, said = time.monotonic(), 0
         while said < tokens and not stopped.is_set():
-            yield TextDelta(WORD)
+            yield TextDelta(word)
             said += 1
             stopped.wait(max(0.0, began + said / TOKENS_PER_S - time.monotonic()) if said < tokens else 0.0)
         del self._stopped[request_id]
