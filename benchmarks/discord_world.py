@@ -51,12 +51,14 @@ class Asked:
     """A question, and what is seen of its answer."""
 
     message: Message
-    expected: str
+    word: str
+    times: int
 
     @property
     def answers(self) -> list[Message]:
-        """What replies to it."""
-        return [each for each in self.message.channel.answers if each.reply_to is self.message]
+        """What replies to it with the word; a reply may also say how many are ahead."""
+        replies = [each for each in self.message.channel.answers if each.reply_to is self.message]
+        return [each for each in replies if each.content.startswith(f"{self.word} ")]
 
     @property
     def first_text_ms(self) -> float | None:
@@ -67,7 +69,7 @@ class Asked:
     @property
     def exact(self) -> bool:
         """Whether the answer stands there, once, to the letter."""
-        return [each.content.strip() for each in self.answers] == [self.expected]
+        return [each.content.strip() for each in self.answers] == [" ".join([self.word] * self.times)]
 
 
 class World:
@@ -131,7 +133,7 @@ class World:
         word = f"w{self._asked}"
         mentions = [] if channel.is_dm else [self.discord.bot]
         message = await channel.say(user, f"say {word} {tokens}", mentions=mentions)
-        return Asked(message, " ".join([word] * tokens))
+        return Asked(message, word, tokens)
 
     async def _silence(self) -> None:
         """Wait until the bot has done everything."""
