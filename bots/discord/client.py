@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import discord
 import structlog
 
@@ -35,7 +36,14 @@ def intents(*, message_content: bool) -> discord.Intents:
 class PajamaClient(discord.AutoShardedClient):
     """Hands every event on, and lets none end the process."""
 
-    def __init__(self, *, message_content: bool, proxy: str | None, gateway_url: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        message_content: bool,
+        proxy: str | None,
+        gateway_url: str = "",
+        http_trace: aiohttp.TraceConfig | None = None,
+    ) -> None:
         super().__init__(
             intents=intents(message_content=message_content),
             allowed_mentions=MENTIONS,
@@ -43,6 +51,7 @@ class PajamaClient(discord.AutoShardedClient):
             member_cache_flags=discord.MemberCacheFlags.none(),
             max_messages=None,
             proxy=proxy,
+            http_trace=http_trace or aiohttp.TraceConfig(),
         )
         self.reads_content = message_content
         self.handlers: Handlers | None = None

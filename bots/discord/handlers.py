@@ -20,6 +20,7 @@ from bots.discord.places import PLATFORM
 from bots.discord.registration import register_commands
 from bots.discord.rooms import Rooms
 from bots.discord.sink import Sinks
+from bots.pacing import Allowance
 from core.errors import ServiceUnavailable
 from core.service import Service
 from core.settings import Settings
@@ -37,13 +38,18 @@ class Handlers:
     """One per client."""
 
     def __init__(
-        self, client: discord.Client, service: Service, settings: Settings, session: aiohttp.ClientSession
+        self,
+        client: discord.Client,
+        service: Service,
+        settings: Settings,
+        session: aiohttp.ClientSession,
+        allowance: Allowance,
     ) -> None:
         self._client, self._service, self._settings = client, service, settings
         rooms = Rooms(service)
         hosts = (*CDN_HOSTS, URL(settings.discord_api_base).authority)
         attachments = Attachments(session, hosts, proxy=settings.discord_proxy or None)
-        self.courier = Courier(service, Sinks(client).open)
+        self.courier = Courier(service, Sinks(client, allowance).open)
         self.messages = Messages(client, service, self.courier, rooms, attachments)
         self.interactions = Interactions(client, service, self.courier, rooms)
         self._backfill = Backfill(client, service, self.messages)

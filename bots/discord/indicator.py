@@ -1,6 +1,7 @@
 """TypingIndicators: "… is typing" in a channel for as long as an answer is waited for there.
 
-A matter of courtesy: what goes wrong is noted and never holds up an answer.
+A matter of courtesy: what goes wrong is noted and never holds up an answer, nor is it shown where the bot has so much to
+say that an answer would have to wait for it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import discord
 import structlog
 
 from bots.discord.targets import Target
+from bots.pacing import Allowance
 
 log = structlog.get_logger(__name__)
 
@@ -25,8 +27,8 @@ _AGAIN_S = 8.0
 class TypingIndicators:
     """One loop a channel, however many answers are waited for in it."""
 
-    def __init__(self, client: discord.Client) -> None:
-        self._client = client
+    def __init__(self, client: discord.Client, allowance: Allowance) -> None:
+        self._client, self._allowance = client, allowance
         self._waiting: Counter[int] = Counter()
         self._loops: dict[int, asyncio.Task[None]] = {}
 
@@ -63,7 +65,8 @@ class TypingIndicators:
         place = self._client.get_partial_messageable(channel)
         try:
             while True:
-                await place.typing()
+                if self._allowance.spare():
+                    await place.typing()
                 await asyncio.sleep(_AGAIN_S)
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
             log.info("Typing cannot be shown.", action="typing_failed", channel=channel, reason=str(error))

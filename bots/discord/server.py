@@ -14,6 +14,8 @@ from yarl import URL
 
 from bots.discord.client import PajamaClient
 from bots.discord.handlers import Handlers
+from bots.discord.wire import REQUESTS_AT_ONCE, REQUESTS_PER_S, within
+from bots.pacing import Allowance
 from core.errors import SettingsError
 from core.service import Service, open_service
 from core.settings import Settings, variable
@@ -61,13 +63,15 @@ async def talk(settings: Settings, service: Service, session: aiohttp.ClientSess
 async def _connect(
     settings: Settings, service: Service, session: aiohttp.ClientSession, *, message_content: bool
 ) -> None:
+    allowance = Allowance(REQUESTS_PER_S, REQUESTS_AT_ONCE)
     client = PajamaClient(
         message_content=message_content,
         proxy=settings.discord_proxy or None,
         gateway_url=settings.discord_gateway_url,
+        http_trace=within(allowance),
     )
     async with client:
-        handlers = client.handlers = Handlers(client, service, settings, session)
+        handlers = client.handlers = Handlers(client, service, settings, session, allowance)
         beating = asyncio.create_task(handlers.beat(), name="discord-beat")
         try:
             await client.start(settings.discord_token.get_secret_value())

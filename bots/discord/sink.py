@@ -22,7 +22,7 @@ from bots.discord.indicator import TypingIndicators
 from bots.discord.places import channel_of
 from bots.discord.targets import Target
 from bots.discord.wire import Refused, surely
-from bots.pacing import EditBudget, EditBudgets
+from bots.pacing import Allowance, EditBudget, EditBudgets
 from bots.texts import text
 from core.history import TurnView
 
@@ -36,6 +36,9 @@ MAX_CHUNKS = 5
 
 EDITS_PER_S = 0.9
 """Of one channel; Discord allows about five in five seconds."""
+
+EDITS_TOGETHER_PER_S = 20.0
+"""Of all channels; half of what is allowed is left for what somebody waits for."""
 
 UNREAD_AFTER = timedelta(seconds=20)
 """An answer that was edited for longer looks read to whoever left meanwhile: its end is then told by a message."""
@@ -57,10 +60,16 @@ class DiscordSink:
     max_chunks: int | None = MAX_CHUNKS
 
     def __init__(
-        self, client: discord.Client, target: Target, language: str, budget: EditBudget, on_shown: Callable[[], None]
+        self,
+        client: discord.Client,
+        target: Target,
+        language: str,
+        budget: EditBudget,
+        allowance: Allowance,
+        on_shown: Callable[[], None],
     ) -> None:
-        self._client, self._target, self._language, self._budget = client, target, language, budget
-        self._on_shown = on_shown
+        self._client, self._target, self._language = client, target, language
+        self._budget, self._allowance, self._on_shown = budget, allowance, on_shown
         self._channel = client.get_partial_messageable(target.channel)
         self._completed = False  # whether the interaction shows something other than that it is being thought about
 
@@ -95,7 +104,12 @@ class DiscordSink:
         return str(message.id)
 
     async def edit(self, external_id: str, chunk: Chunk) -> None:
-        """Give the message another text and the buttons that belong to it now."""
+        """Give the message another text and the buttons that belong to it now.
+
+        A preview that somebody would have to wait for is left out: the next one has its text as well.
+        """
+        if not chunk.final and not self._allowance.spare():
+            return
         began = monotonic()
         try:
             await self._edit(int(external_id), chunk)
@@ -214,17 +228,17 @@ class _NoToken(Exception):
 class Sinks:
     """Opens the sink of a Turn, with typing shown until there is something to read."""
 
-    def __init__(self, client: discord.Client) -> None:
-        self._client = client
-        self._budgets = EditBudgets(EDITS_PER_S)
-        self._typing = TypingIndicators(client)
+    def __init__(self, client: discord.Client, allowance: Allowance) -> None:
+        self._client, self._allowance = client, allowance
+        self._budgets = EditBudgets(EDITS_PER_S, EDITS_TOGETHER_PER_S)
+        self._typing = TypingIndicators(client, allowance)
 
     @asynccontextmanager
     async def open(self, turn: TurnView) -> AsyncIterator[DiscordSink]:
         """The sink of the Turn, for as long as it is delivered."""
         target = Target.model_validate({"channel": channel_of(turn.place), **turn.target})  # a forgotten one is empty
         with self._budgets.streaming(str(target.channel)) as budget, self._typing.shown(target) as on_shown:
-            yield DiscordSink(self._client, target, turn.language, budget, on_shown)
+            yield DiscordSink(self._client, target, turn.language, budget, self._allowance, on_shown)
 
 
 def _sendable(body: dict[str, Any]) -> dict[str, Any]:

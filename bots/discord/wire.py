@@ -1,7 +1,8 @@
-"""Calls to Discord that matter: tried again where the network or the servers fail, typed where Discord refuses.
+"""Calls to Discord: within what it allows a bot, tried again where the network or the servers fail, typed where it refuses.
 
-discord.py itself waits for rate limits and retries some server errors; 503, a reset connection and a rate limit that
-outlasts its five tries it leaves to us. Knows no answer and no Turn.
+discord.py itself waits for the rate limits of channels and retries some server errors; 503, a reset connection and a
+rate limit that outlasts its five tries it leaves to us, and of the limit for the whole bot it learns by being refused.
+Knows no answer and no Turn.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TypeVar
 import aiohttp
 import discord
 import structlog
+from discord.http import Route
 
+from bots.pacing import Allowance
 from core.errors import DeliveryFailed
 
 T = TypeVar("T")
@@ -22,6 +25,12 @@ log = structlog.get_logger(__name__)
 
 CALL_TIMEOUT_S = 120.0
 """For one try, waiting for a rate limit included. What a try that timed out may have done, its nonce makes harmless."""
+
+REQUESTS_PER_S, REQUESTS_AT_ONCE = 40.0, 5
+"""Of one bot, over all channels; Discord allows 50 in any second."""
+
+_WITHOUT_LIMIT = ("/webhooks/", "/interactions/")
+"""Of these Discord counts none for the whole bot."""
 
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
@@ -54,3 +63,16 @@ async def surely(call: Callable[[], Awaitable[T]], *, what: str) -> T:
         log.warning("Discord is asked again.", action="discord_retry", what=what, reason=str(reason) or repr(reason))
         await asyncio.sleep(retry_s)
         retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
+
+
+def within(allowance: Allowance) -> aiohttp.TraceConfig:
+    """What lets discord.py's session wait, right before each request that counts, until the allowance has room."""
+
+    async def wait(session: object, context: object, request: aiohttp.TraceRequestStartParams) -> None:
+        url = str(request.url)
+        if url.startswith(Route.BASE) and not any(part in url for part in _WITHOUT_LIMIT):
+            await allowance.take()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(wait)
+    return trace
