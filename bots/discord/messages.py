@@ -36,8 +36,8 @@ from core.workspaces import ChannelSettings
 
 log = structlog.get_logger(__name__)
 
-LONG_QUEUE = 3
-"""With so many ahead, whoever asks is told."""
+LONG_QUEUE, LONG_WAIT_S = 3, 2.0
+"""With so many ahead for so long, whoever asks is told."""
 
 _THUMBS = {"👍": Rating.UP, "👎": Rating.DOWN}
 _HEARD_PER_CHANNEL = 20
@@ -148,6 +148,8 @@ class Messages:
             return
         outcome = await self._stored(words, asker)
         await self._tell(message, outcome, asker, settings)
+        if isinstance(outcome, Answering) and not outcome.duplicate and not again:
+            await self._tell_wait(message, outcome.turn, asker.language)
 
     async def _stored(self, words: str, asker: Asker) -> Outcome:
         """Hand it to core; a database that is away for a moment is waited for. Raises PajamaError."""
@@ -167,7 +169,6 @@ class Messages:
                     self._rooms.note_part(turn.place)
                 if not duplicate:
                     self._courier.deliver(turn)
-                    await self._tell_wait(message, turn, asker.language)
             case Told(text=words):
                 self._rooms.forget_settings(asker.place.workspace)
                 await self._reply(message, words, kind="told")
@@ -180,9 +181,10 @@ class Messages:
                 await self._hand_over(message, asker.language, (name, document))
 
     async def _tell_wait(self, message: discord.Message, turn: TurnView, language: str) -> None:
-        """Say how many are ahead, where that is many."""
-        if turn.state is not TurnState.QUEUED:
+        """Say how many are ahead, where they are many and not gone in a moment: a telling takes the place of an answer."""
+        if turn.state is not TurnState.QUEUED or await self._service.queue_position(turn.turn_id) < LONG_QUEUE:
             return
+        await asyncio.sleep(LONG_WAIT_S)
         ahead = await self._service.queue_position(turn.turn_id)
         if ahead >= LONG_QUEUE:
             await self._reply(message, text("ahead", language, count=ahead), kind="wait")

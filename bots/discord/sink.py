@@ -37,8 +37,8 @@ MAX_CHUNKS = 5
 EDITS_PER_S = 0.9
 """Of one channel; Discord allows about five in five seconds."""
 
-EDITS_TOGETHER_PER_S = 20.0
-"""Of all channels; half of what is allowed is left for what somebody waits for."""
+EDITS_TOGETHER_PER_S = 30.0
+"""Of all channels; some of what is allowed is left for what somebody waits for."""
 
 UNREAD_AFTER = timedelta(seconds=20)
 """An answer that was edited for longer looks read to whoever left meanwhile: its end is then told by a message."""
