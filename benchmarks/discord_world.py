@@ -42,8 +42,8 @@ class Scale:
         return self.shared_channels * PEOPLE_A_CHANNEL + self.own
 
 
-FULL = Scale(2500, 40, 50, 300, tokens=120, ramp_s=15.0, patience_s=45.0, samples=100)
-QUICK = Scale(250, 40, 10, 60, tokens=40, ramp_s=3.0, patience_s=15.0, samples=30)
+FULL = Scale(2500, 40, 50, 300, tokens=120, ramp_s=15.0, patience_s=35.0, samples=80)
+QUICK = Scale(250, 40, 10, 60, tokens=40, ramp_s=3.0, patience_s=12.0, samples=30)
 
 
 @dataclass(eq=False, slots=True)
@@ -58,7 +58,7 @@ class Asked:
     def answers(self) -> list[Message]:
         """What replies to it with the word; a reply may also say how many are ahead."""
         replies = [each for each in self.message.channel.answers if each.reply_to is self.message]
-        return [each for each in replies if each.content.startswith(f"{self.word} ")]
+        return [each for each in replies if each.content.split()[:1] == [self.word]]
 
     @property
     def first_text_ms(self) -> float | None:
