@@ -171,6 +171,7 @@ class ReplyFollower:
         self._subscriptions: dict[int, list[_Subscription]] = {}
         self._positions: dict[int, str] = {}
         self._wake_key, self._wake_position = f"{prefix}:follower:{secrets.token_hex(8)}", "0-0"
+        self._joined, self._woken_for, self._waking = 0, 0, asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -238,11 +239,21 @@ class ReplyFollower:
             self._positions.pop(subscription.turn_id, None)
 
     async def _wake(self) -> None:
-        """End the reader's blocking read, so that it starts again with the streams that are wanted now."""
-        async with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.xadd(self._wake_key, {"wake": "1"}, maxlen=1, approximate=False)
-            pipeline.expire(self._wake_key, 60)
-            await pipeline.execute()
+        """End the reader's blocking read, so that it starts again with the streams that are wanted now.
+
+        Those who come while one wake-up is on its way share the next: a hundred would be more connections than there are.
+        """
+        self._joined += 1
+        own = self._joined
+        async with self._waking:
+            if self._woken_for >= own:
+                return
+            joined = self._joined
+            async with self._client.pipeline(transaction=False) as pipeline:
+                pipeline.xadd(self._wake_key, {"wake": "1"}, maxlen=1, approximate=False)
+                pipeline.expire(self._wake_key, 60)
+                await pipeline.execute()
+            self._woken_for = joined
 
     async def _read_forever(self) -> None:
         while True:

@@ -183,6 +183,21 @@ async def test_many_turns_are_followed_at_once(publisher: ReplyPublisher, follow
     assert answers == ["".join(f"{turn_id}.{piece} " for piece in range(5)) for turn_id in range(1, 41)]
 
 
+async def test_more_turns_than_connections_are_followed_from_one_moment_on(
+    publisher: ReplyPublisher, follower: ReplyFollower
+) -> None:
+    """As a bot does that comes back to many open Turns."""
+    turns = range(1, 301)
+    streams = [follower.follow(turn_id) for turn_id in turns]
+    firsts = [asyncio.create_task(anext(stream)) for stream in streams]
+    await asyncio.wait(firsts, timeout=0.1)
+    for turn_id in turns:
+        publisher.publish(delta(f"of {turn_id}", 0, turn_id=turn_id))
+    assert [(await first).text for first in firsts] == [f"of {turn_id}" for turn_id in turns]
+    for stream in streams:
+        await stream.aclose()
+
+
 async def test_followers_hear_of_an_outage_and_later_ones_work_again(tmp_path: Path, redis_prefix: str) -> None:
     with EmbeddedValkey(tmp_path) as valkey:
         async with connect_async(valkey.url) as client:
