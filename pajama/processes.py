@@ -49,7 +49,7 @@ class Child:
         self._stopping, self._spawned = threading.Event(), threading.Event()
         self._started_at, self._log_starts_at = 0.0, 0
         self._status, self._falls = 0, 0
-        self._not_started = ""
+        self._not_started, self._words = "", ""
         self._thread = threading.Thread(target=self._keep, name=f"keep-{name}", daemon=True)
 
     @property
@@ -71,14 +71,15 @@ class Child:
         self._spawned.wait()
 
     def last_words(self) -> str:
-        """The last line that its last run wrote, which is the sentence of the error that ended it."""
-        if self._not_started:
-            return self._not_started
+        """The last line of the last run that ended, which is the sentence of the error that ended it."""
+        return self._not_started or self._words or f"it ended with status {self._status}"
+
+    def _last_line(self) -> str:
         with self.log_file.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(self._log_starts_at, size - _LAST_BYTES))
             lines = file.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), f"it ended with status {self._status}")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM; `wait` waits for the end."""
@@ -107,6 +108,7 @@ class Child:
             status = self._run()
             if self._stopping.is_set():
                 return
+            self._words = "" if self._not_started else self._last_line()  # before the next run writes
             self._status, self._falls = status, self._falls + 1
             backoff_s = _FIRST_BACKOFF_S if time.monotonic() - self._started_at > _STEADY_S else backoff_s
             log.error("A process fell.", action="process_fell", child=self.name, status=status, again_in_s=backoff_s)

@@ -64,6 +64,17 @@ def test_a_child_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert child.pid is None
 
 
+def test_why_a_child_fell_is_not_hidden_by_what_its_next_try_logs(tmp_path: Path) -> None:
+    child = Child("web", ["bot", "web"], {"PAJAMA_DATA_DIR": str(tmp_path)}, tmp_path / "web.log")
+    child.start()
+    until(lambda: child.hopeless)
+    with (tmp_path / "web.log").open("a") as log:
+        log.write('{"event": "logging in"}\n')
+    assert child.last_words().startswith("PAJAMA_REDIS_URL is empty")
+    child.ask_to_stop()
+    child.wait(deadline=0)
+
+
 def test_a_child_that_does_not_listen_is_killed(redis_url: str, tmp_path: Path) -> None:
     settings = {"PAJAMA_REDIS_URL": redis_url, "PAJAMA_DATA_DIR": str(tmp_path)}
     child = Child("reaper", ["reaper"], settings, tmp_path / "reaper.log")
