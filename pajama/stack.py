@@ -24,7 +24,7 @@ from core.errors import AlreadyRunning, PajamaError, QueueUnavailable, SettingsE
 from core.presence import WorkerStatus, ready_workers
 from core.queue import WakeUps, make_celery
 from core.reaper import Reaper
-from core.redis import connect, translated
+from core.redis import adapter_key, connect, translated
 from core.settings import Settings, variable
 from pajama.processes import Child
 from pajama.running import Running, find_running, reachable_host, web_url
@@ -75,6 +75,14 @@ class Stack:
         """Why the process `name` keeps falling; empty where it does not."""
         fallen = next((child for child in self._children if child.name == name and child.hopeless), None)
         return fallen.last_words() if fallen is not None else ""
+
+    def connected(self, name: str) -> bool:
+        """Whether the platform's bot said lately that it is connected."""
+        try:
+            with translated(), connect(self._settings.redis_url) as client:
+                return bool(client.exists(adapter_key(self._settings.redis_prefix, name)))
+        except QueueUnavailable:
+            return False
 
     @property
     def embedded_valkey(self) -> bool:

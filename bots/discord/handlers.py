@@ -63,6 +63,7 @@ class Handlers:
             bot=str(self._client.user),
             guilds=len(self._client.guilds),
         )
+        await self._say_connected()
         if not self._resumed:
             self._resumed = True
             waiting = await _once_there(lambda: self.courier.resume(PLATFORM))
@@ -74,11 +75,14 @@ class Handlers:
         """Say again and again that the bot is connected, while it is; without end."""
         while True:
             if self._client.is_ready() and not self._client.is_closed():
-                try:
-                    await self._service.say_connected(PLATFORM, 3 * BEAT_S)
-                except ServiceUnavailable as error:
-                    log.warning("Nobody hears that Discord is connected.", action="beat_failed", reason=str(error))
+                await self._say_connected()
             await asyncio.sleep(BEAT_S)
+
+    async def _say_connected(self) -> None:
+        try:
+            await self._service.say_connected(PLATFORM, 3 * BEAT_S)
+        except ServiceUnavailable as error:
+            log.warning("Nobody hears that Discord is connected.", action="beat_failed", reason=str(error))
 
 
 async def _once_there(work: Callable[[], Awaitable[T]]) -> T:

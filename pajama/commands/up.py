@@ -80,7 +80,9 @@ def _platform(stack: Stack, name: str, *, on: bool) -> str:
     if not on:
         return "[dim]off: no token[/dim]"
     trouble = stack.trouble(name)
-    return f"[red]{escape(trouble)}[/red]" if trouble else "on"
+    if trouble:
+        return f"[red]{escape(trouble)}[/red]"
+    return "connected" if stack.connected(name) else f"connecting … (`pajama health {name}` tells when it is)"
 
 
 def _has_screen() -> bool:

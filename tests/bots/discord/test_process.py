@@ -15,6 +15,7 @@ import pytest
 
 from bots.discord.doctor import NEEDED
 from core.settings import Settings, variable
+from pajama.stack import Stack
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.guild import Guild
 from tests.bots.discord.standin.people import User
@@ -65,12 +66,14 @@ async def test_it_answers_says_that_it_is_well_and_ends_at_a_sigterm(
     discord: StandInDiscord, settings: Settings, worker: ScriptedWorker, general: Channel, ann: User, tmp_path: Path
 ) -> None:
     assert (await pajama(settings, "health", "discord"))[0] == 1
+    assert not Stack(settings).connected("discord")
     async with running(settings, tmp_path / "log") as process:
         await discord.until_connected()
         await general.say(ann, "hello", mentions=[discord.bot])
         await general.until("You said: hello")
         while (await pajama(settings, "health", "discord"))[0] != 0:
             assert process.returncode is None
+        assert Stack(settings).connected("discord")  # as `pajama up` shows it
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     modules = {name for name in ("torch", "transformers") if name in (tmp_path / "log").read_text()}
