@@ -14,7 +14,7 @@ from yarl import URL
 
 from bots.discord.client import PajamaClient
 from bots.discord.handlers import Handlers
-from bots.discord.wire import REQUESTS_AT_ONCE, REQUESTS_PER_S, within
+from bots.discord.wire import REQUESTS_AT_ONCE, REQUESTS_PER_S, Refused, surely, within
 from bots.pacing import Allowance
 from core.errors import SettingsError
 from core.service import Service, open_service
@@ -74,9 +74,24 @@ async def _connect(
         handlers = client.handlers = Handlers(client, service, settings, session, allowance)
         beating = asyncio.create_task(handlers.beat(), name="discord-beat")
         try:
-            await client.start(settings.discord_token.get_secret_value())
-        except discord.LoginFailure as error:
-            raise SettingsError(f"{variable('discord_token')} is not a bot's token: {error}") from error
+            await _log_in(client, settings)
+            await client.connect()
         finally:
             beating.cancel()
             await handlers.courier.close()
+
+
+async def _log_in(client: discord.Client, settings: Settings) -> None:
+    """Log in, however long Discord is away. Raises SettingsError where the token is refused."""
+
+    async def login() -> None:
+        await client.http.close()  # the session of the try before, and its connections
+        client.http.connector = discord.utils.MISSING
+        await client.login(settings.discord_token.get_secret_value())
+
+    try:
+        await surely(login, what="login")
+    except discord.LoginFailure as error:
+        raise SettingsError(f"{variable('discord_token')} is not a bot's token: {error}") from error
+    except Refused as error:
+        raise SettingsError(f"Discord refuses the login: {error}") from error

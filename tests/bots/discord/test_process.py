@@ -99,6 +99,20 @@ async def test_a_token_that_is_refused_is_named(discord: StandInDiscord, setting
     assert code == 2 and "PAJAMA_DISCORD_TOKEN is empty" in err
 
 
+async def test_a_discord_that_is_away_at_the_start_is_waited_for(
+    discord: StandInDiscord, settings: Settings, worker: ScriptedWorker, general: Channel, ann: User, tmp_path: Path
+) -> None:
+    discord.faults.add("GET /users/@me", "reset")
+    discord.faults.add("GET /users/@me", 503)
+    async with running(settings, tmp_path / "log") as process:
+        await discord.until_connected()
+        await general.say(ann, "hello", mentions=[discord.bot])
+        await general.until("You said: hello")
+        assert process.returncode is None
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert "Unclosed" not in (tmp_path / "log").read_text()
+
+
 @pytest.mark.parametrize("name", ["PAJAMA_DISCORD_API_BASE", "PAJAMA_DISCORD_GATEWAY_URL"])
 async def test_an_address_that_is_none_is_named(discord: StandInDiscord, settings: Settings, name: str) -> None:
     code, _, err = await pajama(settings, "bot", "discord", **{name: "discord.example"})
@@ -140,3 +154,11 @@ async def test_the_invitation_asks_for_what_is_needed_and_no_more(discord: Stand
     code, out, _ = await pajama(settings, "discord", "invite-url")
     assert code == 0
     assert f"client_id={discord.application_id}" in out and f"permissions={NEEDED.value}" in out
+
+
+async def test_an_invitation_that_cannot_be_asked_for_is_one_sentence(
+    discord: StandInDiscord, settings: Settings
+) -> None:
+    nowhere = "http://127.0.0.1:9/api/v10"
+    code, _, err = await pajama(settings, "discord", "invite-url", PAJAMA_DISCORD_API_BASE=nowhere)
+    assert code == 4 and f"cannot be reached at {nowhere}" in err and "Traceback" not in err
