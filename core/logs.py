@@ -17,6 +17,7 @@ _QUIET = (
     "kombu",
     "celery.worker.consumer",
     "celery.utils.functional",
+    "discord.client",  # which tells each login
     "httpx",
     "uvicorn.access",
     "asyncio",

@@ -30,7 +30,7 @@ err = _console(sys.stderr, stderr=True)
 
 _EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "safetensors", "tokenizers"), "worker"),
-    **dict.fromkeys(("fastapi", "uvicorn", "sse_starlette", "itsdangerous", "prompt_toolkit"), "bots"),
+    **dict.fromkeys(("discord", "fastapi", "uvicorn", "sse_starlette", "itsdangerous", "prompt_toolkit"), "bots"),
     "zstandard": "train",
 }
 """What brings a library that is not in the base install."""

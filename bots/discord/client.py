@@ -33,6 +33,9 @@ def intents(*, message_content: bool) -> discord.Intents:
     )
 
 
+discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nobody here speaks
+
+
 class PajamaClient(discord.AutoShardedClient):
     """Hands every event on, and lets none end the process."""
 
