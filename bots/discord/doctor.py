@@ -1,11 +1,11 @@
 """What is wrong with the Discord bot, asked of Discord itself over REST: no gateway, nothing is sent to anyone.
 
-Token, intents, permissions by channel, registered commands, clock, and how many connections are left for today.
+Token, clock, rate limit, intents, how many connections are left for today, registered commands, permissions by channel.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -59,31 +59,57 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding("Token", "failure", f"Discord cannot be reached at {settings.discord_api_base}: {error}")
             return
         yield Finding("Token", "ok", f"{client.user} (application {client.application_id})")
-        yield await _clock(settings)
-        yield await _intents(client, settings)
-        yield await _starts(client)
-        yield await _commands(client)
-        async for finding in _guilds(client):
-            yield finding
+        try:
+            async for finding in _of_bot(client, settings):
+                yield finding
+        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+            yield Finding("Discord", "failure", f"it did not answer the rest: {error}")
+
+
+async def _of_bot(client: discord.Client, settings: Settings) -> AsyncIterator[Finding]:
+    """What only Discord knows of the bot."""
+    for finding in await _clock_and_limit(settings):
+        yield finding
+    yield await _intents(client, settings)
+    yield await _starts(client)
+    yield await _commands(client)
+    async for finding in _guilds(client):
+        yield finding
 
 
 def _logged_in(settings: Settings) -> PajamaClient:
     return PajamaClient(message_content=False, proxy=settings.discord_proxy or None)
 
 
-async def _clock(settings: Settings) -> Finding:
-    """Interactions and snowflakes are read by this machine's clock."""
+async def _clock_and_limit(settings: Settings) -> tuple[Finding, Finding]:
+    """What one request tells of both, asked without discord.py, which would wait for a limit."""
+    authorization = {"Authorization": f"Bot {settings.discord_token.get_secret_value()}"}
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"{settings.discord_api_base}/gateway", proxy=settings.discord_proxy or None) as answer,
+        session.get(
+            f"{settings.discord_api_base}/users/@me", headers=authorization, proxy=settings.discord_proxy or None
+        ) as answer,
     ):
-        told = answer.headers.get("Date")
+        return _clock(answer.headers.get("Date")), _limit(answer.status, answer.headers)
+
+
+def _clock(told: str | None) -> Finding:
+    """Interactions and snowflakes are read by this machine's clock."""
     if told is None:
         return Finding("Clock", "warning", "Discord did not say what time it is")
     skew_s = (datetime.now(UTC) - parsedate_to_datetime(told)).total_seconds()
     if abs(skew_s) > MAX_SKEW_S:
         return Finding("Clock", "failure", f"this machine's clock is {skew_s:+.0f} s off: let it follow a time server")
     return Finding("Clock", "ok", f"{skew_s:+.1f} s from Discord's")
+
+
+def _limit(status: int, headers: Mapping[str, str]) -> Finding:
+    """Whether Discord holds the bot back: everything of it (`global`), or all of this machine (no scope)."""
+    if status != 429:
+        return Finding("Rate limit", "ok", "Discord holds nothing back")
+    whose = {"global": "all of this bot's requests", "user": "this bot", "shared": "this bot"}
+    scope = whose.get(headers.get("X-RateLimit-Scope", ""), "this machine's address")
+    return Finding("Rate limit", "failure", f"Discord holds back {scope} for {headers.get('Retry-After', '?')} s")
 
 
 async def _intents(client: discord.Client, settings: Settings) -> Finding:
@@ -101,7 +127,9 @@ async def _starts(client: discord.Client) -> Finding:
     shards, _, limits = await client.http.get_bot_gateway()
     left, total = limits["remaining"], limits["total"]
     verdict: Verdict = "ok" if left > _LOW_STARTS else "warning"
-    return Finding("Connections", verdict, f"{left} of {total} left for today, {shards} shards")
+    return Finding(
+        "Connections", verdict, f"{left} of {total} left for today, {shards} shard{'s' if shards > 1 else ''}"
+    )
 
 
 async def _commands(client: discord.Client) -> Finding:

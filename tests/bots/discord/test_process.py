@@ -125,7 +125,7 @@ class TestDoctor:
         findings = {finding["what"]: finding for finding in json.loads(out)}
         assert code == 0
         assert {what for what, finding in findings.items() if finding["verdict"] == "ok"} >= {
-            "Token", "Clock", "Message Content", "Connections", "Shop",
+            "Token", "Clock", "Rate limit", "Message Content", "Connections", "Shop",
         }  # fmt: skip
         assert findings["Commands"]["verdict"] == "warning"  # nobody has registered them yet
 
@@ -138,6 +138,17 @@ class TestDoctor:
         findings = {finding["what"]: finding for finding in json.loads(out)}
         assert findings["Message Content"]["verdict"] == "warning"
         assert "#general lacks send_messages" in findings["Shop"]["detail"]
+
+    async def test_being_held_back_is_said(self, discord: StandInDiscord, settings: Settings) -> None:
+        discord.faults.add("GET /users/@me", 429, after=1, everywhere=True, retry_after_s=40)
+        code, out, _ = await pajama(settings, "doctor", "discord", "--json")
+        findings = {finding["what"]: finding for finding in json.loads(out)}
+        assert code == 1 and "all of this bot's requests for 41 s" in findings["Rate limit"]["detail"]
+
+    async def test_what_cannot_be_asked_is_said(self, discord: StandInDiscord, settings: Settings) -> None:
+        discord.faults.add("GET /gateway/bot", 503, times=9)
+        code, out, err = await pajama(settings, "doctor", "discord", "--json")
+        assert code == 1 and json.loads(out)[-1]["what"] == "Discord" and "Traceback" not in err
 
     async def test_a_refused_token_fails(self, discord: StandInDiscord, settings: Settings) -> None:
         code, out, _ = await pajama(settings, "doctor", "discord", "--json", PAJAMA_DISCORD_TOKEN="wrong.token")
