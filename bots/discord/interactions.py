@@ -147,7 +147,7 @@ class Interactions:
             str(interaction.id),
             target,
             channel=interaction.channel,
-            permissions=interaction.permissions,
+            permissions=_permissions(interaction),
             shared=is_shared(interaction.guild_id, interaction.channel, settings),
             locales=(interaction.locale.value,),
         )
@@ -182,7 +182,7 @@ class Interactions:
         return turn
 
     async def _stop(self, interaction: discord.Interaction, turn: TurnView, language: str) -> None:
-        moderator = interaction.permissions.manage_messages
+        moderator = _permissions(interaction).manage_messages
         await self._service.cancel(turn.place, person_of(interaction.user), turn.turn_id, moderator=moderator)
 
     async def _regenerate(self, interaction: discord.Interaction, turn: TurnView, language: str) -> None:
@@ -246,6 +246,11 @@ _IN_PLACE = (discord.InteractionResponseType.deferred_message_update, discord.In
 def language_of(interaction: discord.Interaction) -> str:
     """The language of whoever acts, as their Discord is set."""
     return negotiate((interaction.locale.value,))
+
+
+def _permissions(interaction: discord.Interaction) -> discord.Permissions:
+    """What they may do there; in a DM everything, since it is theirs, and Discord tells nothing of it."""
+    return interaction.permissions if interaction.guild_id is not None else discord.Permissions.all()
 
 
 def _follow_up(interaction: discord.Interaction, words: str) -> Callable[[], Awaitable[object]]:

@@ -106,6 +106,14 @@ class TestCommands:
         with pytest.raises(NotOffered):
             await asked.slash(ann, "settings")
 
+    async def test_a_dm_belongs_to_whoever_writes_there(
+        self, discord: StandInDiscord, bot: Bot, worker: ScriptedWorker, ann: User
+    ) -> None:
+        dm = discord.dm(ann)
+        await (await dm.slash(ann, "settings", {"name": "language", "value": "zh-CN"})).answered()
+        await dm.say(ann, "/reset")
+        await dm.until(text("reset_done", "zh-CN"))
+
     async def test_a_setting_counts_at_once(
         self, discord: StandInDiscord, bot: Bot, asked: Channel, shop: Guild, ann: User
     ) -> None:
