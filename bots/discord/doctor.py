@@ -134,11 +134,9 @@ async def _starts(client: discord.Client) -> Finding:
 
 async def _commands(client: discord.Client) -> Finding:
     registered = await client.http.get_global_commands(client.application_id or 0)
-    there = {(command["type"], command["name"]) for command in registered}
-    missing = [each["name"] for each in slash.payload() if (each["type"], each["name"]) not in there]
-    if missing:
+    if missing := slash.missing(registered):
         return Finding("Commands", "warning", f"not registered yet: {', '.join(missing)}; the bot's next start does it")
-    return Finding("Commands", "ok", f"{len(there)} registered")
+    return Finding("Commands", "ok", f"{len(registered)} registered")
 
 
 async def _guilds(client: discord.Client) -> AsyncIterator[Finding]:

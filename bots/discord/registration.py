@@ -1,4 +1,8 @@
-"""Registering the commands with Discord, only when they have changed: Discord counts every registration."""
+"""Registering the commands with Discord, only when they have changed: Discord counts every registration.
+
+What was registered is known by its fingerprint; whether it is still there is asked of Discord, since another program
+with the same token may have registered its own.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +29,9 @@ async def register_commands(client: discord.Client, service: Service) -> bool:
         return False
     fingerprint, name = slash.fingerprint(), note_name(application_id)
     try:
-        if await service.recall(name) == fingerprint:
+        if await service.recall(name) == fingerprint and not await _missing(client):
             return False
-    except QueueUnavailable as error:
+    except (QueueUnavailable, Refused) as error:
         log.warning("What is registered is not known.", action="commands_unknown", reason=str(error))
     payload = slash.payload()
     try:
@@ -38,3 +42,9 @@ async def register_commands(client: discord.Client, service: Service) -> bool:
         return False
     log.info("The commands were registered.", action="commands_registered", commands=len(payload))
     return True
+
+
+async def _missing(client: discord.Client) -> list[str]:
+    """What of ours Discord does not have. Raises Refused."""
+    application_id = client.application_id or 0
+    return slash.missing(await surely(lambda: client.http.get_global_commands(application_id), what="registered"))

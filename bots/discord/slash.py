@@ -7,7 +7,7 @@ the catalogue. Knows Discord's form of both; sends nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -53,6 +53,12 @@ def payload() -> list[dict[str, Any]]:
 def fingerprint() -> str:
     """A short name of exactly this payload: it is sent again only when it changes."""
     return sha256(json.dumps(payload(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def missing(registered: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of what is not among `registered`, Discord's own list."""
+    there = {(command["type"], command["name"]) for command in registered}
+    return [each["name"] for each in payload() if (each["type"], each["name"]) not in there]
 
 
 def call_of(data: Mapping[str, Any]) -> Call:

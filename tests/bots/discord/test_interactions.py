@@ -74,6 +74,14 @@ class TestCommands:
         await bot.start()
         await discord.until(lambda: len(discord.requests_to(route)) == 2)
 
+    async def test_commands_that_another_program_replaced_are_registered_again(
+        self, discord: StandInDiscord, bot: Bot
+    ) -> None:
+        await bot.stop()
+        discord.commands[None].clear()
+        await bot.start()
+        assert {command["name"] for command in discord.commands[None].values()} >= set(COMMANDS)
+
     async def test_values_that_are_only_suggested_are_completed(self, asked: Channel, ann: User) -> None:
         interaction = await asked.autocomplete(ann, "translate", "to", "z", {"text": "x"})
         await interaction.acknowledged()
