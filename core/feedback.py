@@ -30,8 +30,10 @@ def rate(
     rating: Rating | None,
     comment: str,
     now: datetime,
+    *,
+    only: Rating | None = None,
 ) -> bool:
-    """Rate the Turn's selected Generation; None takes the rating back. Raises NotFound.
+    """Rate the Turn's selected Generation; None takes the rating back, with `only` if it is this. Raises NotFound.
 
     Whoever sees the answer may rate it, also someone who never asked anything. Returns whether all of it was kept: no
     comment is where its author wants nothing kept, or the answer's words are purged.
@@ -49,7 +51,7 @@ def rate(
         select(Feedback).where(Feedback.generation_id == generation.id, Feedback.participant_id == participant.id)
     )
     if rating is None:
-        if mine is not None:
+        if mine is not None and only in (None, mine.rating):
             session.delete(mine)
         return True
     purged = session.get_one(Message, turn.message_id).deleted_at is not None

@@ -152,6 +152,10 @@ class Service:
             raise MessageTooLong(len(comment), MAX_COMMENT_CHARS)
         return await self._database.write(feedback.rate, place, person, turn_id, rating, comment, _now())
 
+    async def take_rating_back(self, place: Place, person: Person, turn_id: int, rating: Rating) -> None:
+        """Take the rating back if it is this one; a newer one stays. Raises NotFound."""
+        await self._database.write(feedback.rate, place, person, turn_id, None, "", _now(), only=rating)
+
     async def why(self, place: Place, turn_id: int) -> Explanation:
         """The Prompt as the model saw it, and what came of it. Raises NotFound."""
         return await self._database.read(_scoped_explanation, place, turn_id)

@@ -113,7 +113,10 @@ class Messages:
             return
         person = Person(id=str(event.user_id))
         try:
-            await self._service.rate(turn.place, person, turn.turn_id, rating if added else None)
+            if added:
+                await self._service.rate(turn.place, person, turn.turn_id, rating)
+            else:
+                await self._service.take_rating_back(turn.place, person, turn.turn_id, rating)
         except PajamaError as error:
             log.info("A reaction was not taken.", action="reaction_refused", turn_id=turn.turn_id, reason=str(error))
 

@@ -241,3 +241,6 @@ class TestAfterwards:
         await asked.react(bob, answer, "🎉")
         await asked.react(ann, answer, "👍")
         await eventually(lambda: ratings() == [Rating.UP])
+        await asked.unreact(ann, answer, "👎")  # which changes nothing: the newer one counts
+        await asked.react(bob, answer, "👎")
+        await eventually(lambda: ratings() == [Rating.UP, Rating.DOWN])
