@@ -167,7 +167,10 @@ class DiscordSink:
     async def _tell_end(self, message_id: int, chunk: Chunk) -> None:
         message = self._channel.get_partial_message(message_id)
         sentence = text("answer_complete", self._language, link=message.jump_url)
-        await self._by_any_of("notice", lambda: self._channel.send(sentence, nonce=f"{chunk.nonce}-end", silent=True))
+        try:
+            await surely(lambda: self._channel.send(sentence, nonce=f"{chunk.nonce}-end", silent=True), what="end")
+        except Refused as error:  # the answer is there all the same
+            log.info("The end cannot be told.", action="end_untold", turn_id=chunk.turn_id, reason=str(error))
 
     async def _tell_not_allowed(self) -> None:
         """Tell the asker in private that there is an answer, and why it does not come; best effort."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
+import structlog
 from sqlalchemy import select
 
 from bots.commands import COMMANDS
-from bots.discord import slash
+from bots.discord import sink, slash
 from bots.texts import sentence_for, text
 from core.database import Database
 from core.errors import NotAllowed, QuotaUsed
@@ -261,6 +263,44 @@ class TestButtons:
 
 
 class TestLateness:
+    async def test_the_end_of_an_answer_that_took_long_is_a_message(
+        self,
+        discord: StandInDiscord,
+        asked: Channel,
+        worker: ScriptedWorker,
+        ann: User,
+        gate: Gate,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(sink, "UNREAD_AFTER", timedelta())
+        worker.script["slow"] = ["alpha", gate, " omega"]
+        await asked.say(ann, "slow", mentions=[discord.bot])
+        await asked.until("alpha")
+        gate.set()
+        await asked.until(text("answer_complete", link="")[:-1])
+        assert asked.answers[0].content == "alpha omega"
+
+    async def test_where_its_end_cannot_be_told_the_answer_stands_all_the_same(
+        self,
+        discord: StandInDiscord,
+        asked: Channel,
+        worker: ScriptedWorker,
+        ann: User,
+        gate: Gate,
+        bot: Bot,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(sink, "UNREAD_AFTER", timedelta())
+        asked.deny(discord.bot, "send_messages")
+        worker.script["slow"] = ["alpha", gate, " omega"]
+        interaction = await asked.slash(ann, "ask", {"text": "slow"})
+        await interaction.until("alpha")
+        gate.set()
+        with structlog.testing.capture_logs() as logged:
+            await interaction.until("alpha omega")
+            await bot.settled()
+        assert "delivery_failed" not in [line["action"] for line in logged]
+
     async def test_an_answer_after_the_token_ended_comes_as_a_message(
         self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User, gate: Gate
     ) -> None:
