@@ -106,12 +106,18 @@ def _option(option: Option) -> dict[str, Any]:
     return {
         "type": AppCommandOptionType.string.value,
         "name": option.name,
+        **_localised("name", lambda language: text(f"slash_option_{option.name}", language)),
         **_described(option.description),
         "required": option.required,
-        **({"choices": [{"name": choice, "value": choice} for choice in option.choices]} if fixed else {}),
+        **({"choices": list(map(_choice, option.choices))} if fixed else {}),
         **({"autocomplete": True} if option.choices and not fixed else {}),
         **({"max_length": _MAX_TEXT} if not option.choices else {}),
     }
+
+
+def _choice(value: str) -> dict[str, Any]:
+    names = _localised("name", lambda language: text(f"slash_choice_{value}", language))
+    return {"name": value, "value": value, **names}
 
 
 def _menu(menu: Menu) -> dict[str, Any]:

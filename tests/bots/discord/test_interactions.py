@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -63,6 +64,11 @@ class TestCommands:
         registered = {command["name"]: command for command in discord.commands[None].values()}
         assert set(COMMANDS) <= set(registered)
         assert registered["ask"]["name_localizations"]["zh-CN"] == text("slash_ask", "zh-CN")
+        options = [option for command in registered.values() for option in command.get("options") or ()]
+        choices = [choice for option in options for choice in option.get("choices") or ()]
+        assert len(options) > 10 and len(choices) > 20
+        assert all(re.search(r"[\u4e00-\u9fff]", one["name_localizations"]["zh-CN"]) for one in [*options, *choices])
+        assert all(re.search(r"[\u4e00-\u9fff]", one["description_localizations"]["zh-CN"]) for one in options)
 
     async def test_commands_are_registered_once_and_again_only_when_they_change(
         self, discord: StandInDiscord, bot: Bot, monkeypatch: pytest.MonkeyPatch
