@@ -26,7 +26,9 @@ def facts(explanation: Explanation, language: str) -> list[tuple[str, str]]:
         "why_recipe": f"{explanation.recipe} {explanation.recipe_version}",
         "why_tokens": counts,
         "why_timings": ", ".join(f"{name} {ms:.0f} ms" for name, ms in answer.timings_ms.items()),
-        "why_sampling": ", ".join(f"{name}={value}" for name, value in explanation.sampling.items()),
+        "why_sampling": ", ".join(
+            f"{name}={value}" for name, value in explanation.sampling.items() if value not in (None, [], "")
+        ),
     }
     return [(text(key, language), value) for key, value in rows.items()]
 
