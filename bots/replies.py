@@ -27,7 +27,6 @@ POLL_S = 0.5
 
 LONGEST_POLL_S = 4.0
 _CANCEL_AGAIN_S = 0.5
-_CANCEL_OUTER_AGAIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ async def watch(
     while not turn.state.ended:
         after = turn.fence if turn.state is TurnState.QUEUED else turn.fence - 1
         try:
-            async with aclosing(_paced(progress, _events(service, turn_id, after), pace)) as updates:
+            async with aclosing(_updates(service, turn_id, after, progress, pace)) as updates:
                 async for update in updates:
                     poll_s = POLL_S
                     yield update
@@ -109,54 +108,44 @@ class _Progress:
         return ReplyUpdate(self.turn_id, self.generation_id, self.fence, self.text)
 
 
-async def _events(service: Service, turn_id: int, after_fence: int) -> AsyncGenerator[ReplyEvent]:
-    """Events until one ends the Turn, or SQL says in a quiet moment that it has ended."""
+async def _updates(
+    service: Service, turn_id: int, after_fence: int, progress: _Progress, pace: Pace
+) -> AsyncGenerator[ReplyUpdate]:
+    """Updates until an event ends the Turn, or SQL says in a quiet moment that it has ended.
+
+    Events that come sooner than `pace` after the last update are joined into the next.
+    """
+    loop = asyncio.get_running_loop()
+    due, heard, waiting = 0.0, loop.time(), False
     pending: asyncio.Future[ReplyEvent] | None = None
     async with aclosing(service.follow(turn_id, after_fence)) as stream:
         try:
             while True:
                 pending = pending or asyncio.ensure_future(anext(stream))
-                done, _ = await asyncio.wait({pending}, timeout=QUIET_S)
-                if not done:
-                    if (await service.turn_status(turn_id)).state.ended:
-                        return
-                    continue
-                event, pending = pending.result(), None
-                if event.terminal:
-                    return
-                yield event
-        except StopAsyncIteration:
-            return
-        finally:
-            await _abandon(pending, _CANCEL_AGAIN_S)
-
-
-async def _paced(progress: _Progress, events: AsyncGenerator[ReplyEvent], pace: Pace) -> AsyncGenerator[ReplyUpdate]:
-    """Updates from events; those that come sooner than `pace` after the last one are joined into the next."""
-    loop = asyncio.get_running_loop()
-    due, waiting = 0.0, False
-    pending: asyncio.Future[ReplyEvent] | None = None
-    async with aclosing(events):
-        try:
-            while True:
-                pending = pending or asyncio.ensure_future(anext(events))
-                done, _ = await asyncio.wait({pending}, timeout=max(0.0, due - loop.time()) if waiting else None)
+                wake = min(due, heard + QUIET_S) if waiting else heard + QUIET_S
+                done, _ = await asyncio.wait({pending}, timeout=max(0.0, wake - loop.time()))
                 if done:
-                    event, pending = pending.result(), None
+                    event, pending, heard = pending.result(), None, loop.time()
+                    if event.terminal:
+                        return
                     waiting = progress.take(event) or waiting
                 if waiting and loop.time() >= due:
                     yield progress.update()
-                    due, waiting = loop.time() + pace(), False
+                    due, heard, waiting = loop.time() + pace(), loop.time(), False
+                elif loop.time() >= heard + QUIET_S:
+                    if (await service.turn_status(turn_id)).state.ended:
+                        return
+                    heard = loop.time()
         except StopAsyncIteration:
             return
         finally:
-            await _abandon(pending, _CANCEL_OUTER_AGAIN_S)  # which itself abandons within
+            await _abandon(pending)
 
 
-async def _abandon(pending: asyncio.Future[ReplyEvent] | None, again_s: float) -> None:
+async def _abandon(pending: asyncio.Future[ReplyEvent] | None) -> None:
     """Stop waiting for an event; whatever it ends with no longer matters."""
     while pending is not None and not pending.done():
         pending.cancel()  # until Python 3.12 `wait_for`, inside the Redis client, swallows one that comes as it ends
-        await asyncio.wait({pending}, timeout=again_s)
+        await asyncio.wait({pending}, timeout=_CANCEL_AGAIN_S)
     if pending is not None and not pending.cancelled():
         pending.exception()
