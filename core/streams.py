@@ -30,6 +30,9 @@ from core.values import ReplyEvent, ReplyEventKind
 COALESCE_S = 0.05
 """Deltas of a Turn after its first are joined for this long: 5 µs a token instead of 25."""
 
+READ_REST_S = 100e-6
+"""A read names every stream that is followed; after it the reader rests so long for each, and the next brings more."""
+
 _BLOCK_MS = 5_000
 _RECONNECT_S = 0.25
 _CANCEL_AGAIN_S = 0.1
@@ -274,6 +277,7 @@ class ReplyFollower:
                 self._wake_position = entries[-1][0]
             elif self._positions.get(turns[key]) == wanted[key]:  # else someone came meanwhile who needs it from 0-0
                 self._hand_out(turns[key], entries)
+        await asyncio.sleep(READ_REST_S * len(wanted))
 
     def _hand_out(self, turn_id: int, entries: list[tuple[str, dict[str, str]]]) -> None:
         if not entries:  # they were purged as they came
