@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
 import discord
 import structlog
 
-from bots.discord.handlers import Handlers
+from bots.discord.handlers import Handlers, once_there
 
 log = structlog.get_logger(__name__)
 
@@ -74,19 +75,20 @@ class PajamaClient(discord.AutoShardedClient):
 
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
         """Something was reworded, or Discord added a preview."""
-        if self.handlers is not None:
-            await self.handlers.messages.edited(event.message)
+        if (handlers := self.handlers) is not None:
+            await once_there(lambda: handlers.messages.edited(event.message))
 
     async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
-        """Something was taken back."""
-        if self.handlers is not None:
-            await self.handlers.messages.deleted(event.guild_id, event.channel_id, event.message_id)
+        """Something was taken back. Discord tells it once, so it waits for a database that is away."""
+        if (handlers := self.handlers) is not None:
+            await once_there(lambda: handlers.messages.deleted(event.guild_id, event.channel_id, event.message_id))
 
     async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
         """Many messages were taken away."""
-        if self.handlers is not None:
+        if (handlers := self.handlers) is not None:
             for message_id in event.message_ids:
-                await self.handlers.messages.deleted(event.guild_id, event.channel_id, message_id)
+                take = partial(handlers.messages.deleted, event.guild_id, event.channel_id, message_id)
+                await once_there(take)
 
     async def on_raw_reaction_add(self, event: discord.RawReactionActionEvent) -> None:
         """Somebody reacted."""

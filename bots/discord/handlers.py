@@ -66,10 +66,10 @@ class Handlers:
         await self._say_connected()
         if not self._resumed:
             self._resumed = True
-            waiting = await _once_there(lambda: self.courier.resume(PLATFORM))
+            waiting = await once_there(lambda: self.courier.resume(PLATFORM))
             log.info("Answers of before are delivered.", action="discord_resumed", turns=waiting)
         await register_commands(self._client, self._service)
-        await _once_there(self._backfill.run)
+        await once_there(self._backfill.run)
 
     async def beat(self) -> None:
         """Say again and again that the bot is connected, while it is; without end."""
@@ -85,11 +85,11 @@ class Handlers:
             log.warning("Nobody hears that Discord is connected.", action="beat_failed", reason=str(error))
 
 
-async def _once_there(work: Callable[[], Awaitable[T]]) -> T:
+async def once_there(work: Callable[[], Awaitable[T]]) -> T:
     """The result of `work`, tried again while a service is away."""
     while True:
         try:
             return await work()
         except ServiceUnavailable as error:
-            log.warning("A start waits for a service.", action="discord_waits", reason=str(error))
+            log.warning("Work waits for a service.", action="discord_waits", reason=str(error))
             await asyncio.sleep(_AGAIN_S)

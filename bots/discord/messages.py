@@ -28,7 +28,7 @@ from bots.discord.wire import Refused, surely
 from bots.explanation import facts, notes, prompt_lines
 from bots.splitting import split
 from bots.texts import sentence_for, text
-from core.errors import DatabaseUnavailable, PajamaError
+from core.errors import DatabaseUnavailable, PajamaError, ServiceUnavailable
 from core.history import TurnView
 from core.service import Service
 from core.values import ContextMessage, Person, Place, Rating, TurnState
@@ -71,7 +71,10 @@ class Messages:
             await self._reply(message, sentence_for(error, self._language(message, settings)), kind="no")
 
     async def edited(self, message: discord.Message) -> None:
-        """Ask again where the wording changed; a message that is only now said to the bot is answered."""
+        """Ask again where the wording changed; a message that is only now said to the bot is answered.
+
+        Raises ServiceUnavailable.
+        """
         if message.author.bot or self._client.user is None or message.edited_at is None:
             return
         workspace = _workspace(message)
@@ -84,6 +87,8 @@ class Messages:
         for place in places:
             try:
                 turn = await self._service.edit(place, str(message.id), words)
+            except ServiceUnavailable:
+                raise
             except PajamaError as error:
                 await self._reply(message, sentence_for(error, self._language(message, settings)), kind="no")
                 return
@@ -92,7 +97,7 @@ class Messages:
                 self._courier.deliver(turn)
 
     async def deleted(self, guild_id: int | None, channel_id: int, message_id: int) -> None:
-        """Purge the words, withdraw the question and take its answer away."""
+        """Purge the words, withdraw the question and take its answer away. Raises ServiceUnavailable."""
         workspace = workspace_of(guild_id, channel_id)
         for place in await self._service.places_of_event(PLATFORM, workspace, str(message_id)):
             turn = await self._service.delete(place, str(message_id))

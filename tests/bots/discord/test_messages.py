@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
+import structlog
+from sqlalchemy import DDL, select
 
+from bots.discord import handlers
 from bots.texts import text
 from core.database import Database
 from core.models import Feedback, MessageRevision, Turn
@@ -174,6 +176,33 @@ class TestLongAnswers:
 
 
 class TestAfterwards:
+    async def test_a_deletion_waits_for_a_database_that_is_away(
+        self,
+        discord: StandInDiscord,
+        bot: Bot,
+        general: Channel,
+        ann: User,
+        database: Database,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def rename(table: str, name: str) -> None:
+            with database.write() as session:
+                session.execute(DDL(f"ALTER TABLE {table} RENAME TO {name}"))
+
+        def words() -> list[str | None]:
+            with database.read() as session:
+                return list(session.scalars(select(MessageRevision.text)))
+
+        monkeypatch.setattr(handlers, "_AGAIN_S", 0.05)
+        question = await general.say(ann, "my secret", mentions=[discord.bot])
+        await eventually(lambda: words() == ["my secret"])
+        rename("message", "message_away")
+        with structlog.testing.capture_logs() as logged:
+            await general.delete(question)
+            await eventually(lambda: "discord_waits" in [line["action"] for line in logged])
+        rename("message_away", "message")
+        await eventually(lambda: "my secret" not in words())
+
     async def test_an_edited_question_is_answered_again_in_place_of_the_old_answer(
         self, discord: StandInDiscord, asked: Channel, ann: User
     ) -> None:
