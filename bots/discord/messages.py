@@ -19,6 +19,7 @@ from bots import commands
 from bots.attachments import Attachment, Attachments
 from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
 from bots.courier import Courier
+from bots.discord.apology import NOT_ALLOWED, apologise
 from bots.discord.inbound import Address, address_of, person_of, replied_to, words_of
 from bots.discord.places import PLATFORM, asker_of, channel_of, is_shared, place_of, workspace_of
 from bots.discord.rooms import Rooms
@@ -277,6 +278,9 @@ class Messages:
                 await surely(post, what="reply")
             except Refused as error:
                 log.warning("A reply cannot be sent.", action="reply_refused", kind=kind, reason=str(error))
+                if error.refusal in NOT_ALLOWED:
+                    language = _first((message.guild.preferred_locale.value if message.guild else "",))
+                    await apologise(self._client, message.author.id, message.channel.id, message.id, language)
                 return
 
     async def _hand_over(self, message: discord.Message, language: str, file: tuple[str, bytes]) -> None:

@@ -17,6 +17,7 @@ import discord
 import structlog
 
 from bots.delivery import Chunk
+from bots.discord.apology import NOT_ALLOWED, apologise
 from bots.discord.controls import answered_view, streaming_view
 from bots.discord.indicator import TypingIndicators
 from bots.discord.places import channel_of
@@ -47,8 +48,6 @@ _ORIGINAL: Any = "@original"  # discord.py asks for a number, and Discord takes 
 _UNKNOWN_MESSAGE, _TOO_MANY_OLD_EDITS = 10008, 30046
 _NO_WAY = frozenset({10003, 10008, 10015, 10062, 50001, 50013, 50027})
 """Unknown channel, message, webhook or interaction; no access, no permission, a token that ended: try the other way."""
-
-_NOT_ALLOWED = frozenset({50001, 50013})
 
 _FILE_NAME = "answer.md"
 
@@ -96,8 +95,7 @@ class DiscordSink:
         try:
             message = await self._by_any_of("send", complete if first else None, *after)
         except Refused as error:
-            if error.refusal in _NOT_ALLOWED:
-                await self._tell_not_allowed()
+            await self._apologise(error)
             raise
         self._completed = True
         self._on_shown()
@@ -148,7 +146,11 @@ class DiscordSink:
 
         first = self._target.token_lives and not self._completed
         after = (follow_up, post) if self._target.ephemeral else (post, follow_up)
-        await self._by_any_of("notice", complete if first else None, *after)
+        try:
+            await self._by_any_of("notice", complete if first else None, *after)
+        except Refused as error:
+            await self._apologise(error)
+            raise
         self._completed = True
         self._on_shown()
 
@@ -172,16 +174,11 @@ class DiscordSink:
         except Refused as error:  # the answer is there all the same
             log.info("The end cannot be told.", action="end_untold", turn_id=chunk.turn_id, reason=str(error))
 
-    async def _tell_not_allowed(self) -> None:
-        """Tell the asker in private that there is an answer, and why it does not come; best effort."""
-        if self._target.asker is None:
-            return
-        try:
-            user = await surely(lambda: self._client.fetch_user(self._target.asker or 0), what="asker")
-            sentence = text("channel_closed", self._language, channel=f"<#{self._target.channel}>")
-            await surely(lambda: user.send(sentence, nonce=f"pjx{self._target.reply_to or 0}"), what="private")
-        except Refused as error:
-            log.warning("The asker cannot be told.", action="asker_untold", reason=str(error))
+    async def _apologise(self, error: Refused) -> None:
+        """Tell the asker in private where the channel is closed to the bot."""
+        target = self._target
+        if error.refusal in NOT_ALLOWED and target.asker is not None:
+            await apologise(self._client, target.asker, target.channel, target.reply_to or 0, self._language)
 
     async def _by_any_of(self, what: str, *ways: Callable[[], Awaitable[T]] | None) -> T:
         """The result of the first way that Discord takes. Raises Refused with the last one's reason."""

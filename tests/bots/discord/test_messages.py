@@ -153,6 +153,17 @@ class TestWords:
         await channel.until(text("reset_done", "zh-CN"))
 
 
+class TestClosedChannels:
+    @pytest.mark.parametrize("words", ["hello", "/help"])
+    async def test_whoever_asks_where_the_bot_may_not_write_is_told_in_private(
+        self, discord: StandInDiscord, asked: Channel, ann: User, words: str
+    ) -> None:
+        asked.deny(discord.bot, "send_messages")
+        await asked.say(ann, words, mentions=[discord.bot])
+        await discord.dm(ann).until(text("channel_closed", channel=f"<#{asked.id}>"))
+        assert asked.answers == []
+
+
 class TestLongAnswers:
     async def test_it_is_split_at_the_limit_with_buttons_below_the_last_message(
         self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User
