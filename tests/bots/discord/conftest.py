@@ -11,10 +11,13 @@ import aiohttp
 import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
+from sqlalchemy import select
 
 from bots.discord import server
 from bots.discord.client import PajamaClient
 from bots.discord.server import talk, use_addresses
+from core.database import Database
+from core.models import Turn
 from core.service import Service
 from core.settings import Settings
 from core.values import Place
@@ -23,6 +26,9 @@ from tests.bots.discord.standin.guild import Guild
 from tests.bots.discord.standin.message import Message
 from tests.bots.discord.standin.people import User
 from tests.bots.discord.standin.server import StandInDiscord
+
+GUILDS_S = 0.1
+"""So long discord.py waits for one more guild before it is ready: here they all come at once."""
 
 
 @pytest.fixture
@@ -52,6 +58,7 @@ class WatchedClient(PajamaClient):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._connection.guild_ready_timeout = GUILDS_S
         WatchedClient.newest = self
 
 
@@ -165,6 +172,22 @@ async def answered(channel: Channel, words: str) -> Message:
     found = complete()
     assert found is not None
     return found
+
+
+def turns_of(database: Database) -> list[Turn]:
+    """Every Turn, in order."""
+    with database.read() as session:
+        return list(session.scalars(select(Turn).order_by(Turn.id)))
+
+
+async def until_delivered(database: Database, count: int = 1) -> None:
+    """Wait for so many Turns, all of them delivered."""
+
+    def delivered() -> bool:
+        turns = turns_of(database)
+        return len(turns) >= count and all(turn.delivered_at is not None for turn in turns)
+
+    await eventually(delivered)
 
 
 async def eventually(condition: Callable[[], object]) -> None:
