@@ -11,13 +11,10 @@ import aiohttp
 import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
-from sqlalchemy import select
 
 from bots.discord import server
 from bots.discord.client import PajamaClient
 from bots.discord.server import talk, use_addresses
-from core.database import Database
-from core.models import Turn
 from core.service import Service
 from core.settings import Settings
 from core.values import Place
@@ -26,6 +23,7 @@ from tests.bots.discord.standin.guild import Guild
 from tests.bots.discord.standin.message import Message
 from tests.bots.discord.standin.people import User
 from tests.bots.discord.standin.server import StandInDiscord
+from tests.bots.scripted_worker import ScriptedWorker
 
 GUILDS_S = 0.1
 """So long discord.py waits for one more guild before it is ready: here they all come at once."""
@@ -137,6 +135,12 @@ async def bot(idle_bot: Bot) -> Bot:
 
 
 @pytest.fixture
+async def asked(bot: Bot, worker: ScriptedWorker, general: Channel) -> Channel:
+    """A channel with the bot and a worker in it."""
+    return general
+
+
+@pytest.fixture
 def ann(discord: StandInDiscord) -> User:
     return discord.add_user("Ann")
 
@@ -172,22 +176,6 @@ async def answered(channel: Channel, words: str) -> Message:
     found = complete()
     assert found is not None
     return found
-
-
-def turns_of(database: Database) -> list[Turn]:
-    """Every Turn, in order."""
-    with database.read() as session:
-        return list(session.scalars(select(Turn).order_by(Turn.id)))
-
-
-async def until_delivered(database: Database, count: int = 1) -> None:
-    """Wait for so many Turns, all of them delivered."""
-
-    def delivered() -> bool:
-        turns = turns_of(database)
-        return len(turns) >= count and all(turn.delivered_at is not None for turn in turns)
-
-    await eventually(delivered)
 
 
 async def eventually(condition: Callable[[], object]) -> None:

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
 
 from bots.texts import text
 from core.database import Database
-from core.models import Generation, MessageRevision
 from core.settings import Settings
-from tests.bots.discord.conftest import Bot, anywhere, eventually, turns_of, until_delivered
+from tests.bots.discord.conftest import Bot, anywhere
+from tests.bots.discord.looking import ask, eventually, turns_of, until_delivered, words_kept, written
 from tests.bots.discord.standin import routes
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.faults import Answer
 from tests.bots.discord.standin.guild import Guild
-from tests.bots.discord.standin.message import Message
 from tests.bots.discord.standin.people import User
 from tests.bots.discord.standin.server import StandInDiscord
 from tests.bots.scripted_worker import Gate, ScriptedWorker
-
-
-@pytest.fixture
-async def asked(bot: Bot, worker: ScriptedWorker, general: Channel) -> Channel:
-    """A channel with the bot and a worker in it."""
-    return general
-
-
-async def ask(channel: Channel, person: User, words: str) -> Message:
-    """Say it to the bot."""
-    return await channel.say(person, words, mentions=[channel.discord.bot])
-
-
-def written(channel: Channel) -> list[str]:
-    """What the bot wrote, message by message."""
-    return [answer.content for answer in channel.answers]
-
-
-def words_kept(database: Database) -> set[str]:
-    """Every word of a person or an answer that SQL has."""
-    with database.read() as session:
-        return {*session.scalars(select(MessageRevision.text)), *session.scalars(select(Generation.text))} - {""}
 
 
 class TestGateway:

@@ -27,12 +27,6 @@ from tests.bots.discord.standin.server import StandInDiscord
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 
 
-@pytest.fixture
-async def asked(bot: Bot, worker: ScriptedWorker, general: Channel) -> Channel:
-    """A channel with the bot and a worker in it."""
-    return general
-
-
 async def complete(channel: Channel, discord: StandInDiscord, person: User, words: str = "hello") -> Message:
     """The complete answer to `words`."""
     await channel.say(person, words, mentions=[discord.bot])

@@ -19,12 +19,6 @@ from tests.bots.discord.standin.server import StandInDiscord
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 
 
-@pytest.fixture
-async def asked(bot: Bot, worker: ScriptedWorker, general: Channel) -> Channel:
-    """A channel with the bot and a worker in it."""
-    return general
-
-
 class TestTriggers:
     async def test_a_mention_is_answered_as_a_reply(self, discord: StandInDiscord, asked: Channel, ann: User) -> None:
         question = await asked.say(ann, "hello", mentions=[discord.bot])
