@@ -133,7 +133,7 @@ async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledge
         await ledger.retract()
     if turn.state is TurnState.FAILED:
         await sink.notice(failure_sentence(turn.failure, turn.language), notice_nonce(turn))
-    elif turn.state is TurnState.CANCELLED:
+    elif turn.state is TurnState.CANCELLED and not turn.purged:  # of a question that is gone nothing is told
         await sink.notice(text("stopped", turn.language), notice_nonce(turn))
     noted = await service.mark_delivered(turn.turn_id, turn.fence)
     if noted:
