@@ -45,13 +45,14 @@ class Backfill:
     async def run(self) -> int:
         """Take what was missed. Returns how many messages were looked at."""
         points = await self._service.backfill_points(PLATFORM, datetime.now(UTC) - SPOKEN_WITHIN)
-        looks = [self._channel(channel, after) for channel, after in _newest(points).items()]
+        looks = [asyncio.create_task(self._channel(channel, after)) for channel, after in _newest(points).items()]
+        self._messages.lines.release()
         seen = sum(await asyncio.gather(*looks))
         log.info("Missed messages were looked for.", action="backfilled", channels=len(looks), messages=seen)
         return seen
 
     async def _channel(self, channel_id: int, after: datetime) -> int:
-        async with self._turns:
+        async with self._messages.lines.turn_of_before(channel_id), self._turns:
             seen = 0
             try:
                 channel = self._client.get_channel(channel_id) or await self._client.fetch_channel(channel_id)
@@ -60,7 +61,7 @@ class Backfill:
                 missed = channel.history(limit=_MOST_MESSAGES, after=after, oldest_first=True)
                 async for message in missed:
                     seen += 1
-                    await self._messages.said(message, again=True)
+                    await (await self._messages.take(message, again=True))()
             except (discord.HTTPException, aiohttp.ClientError, OSError, ServiceUnavailable) as error:
                 log.warning(
                     "A channel cannot be read.", action="backfill_failed", channel=channel_id, reason=str(error)

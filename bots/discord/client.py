@@ -63,6 +63,11 @@ class PajamaClient(discord.AutoShardedClient):
         if gateway_url:
             self._use_gateway(gateway_url)
 
+    async def on_connect(self) -> None:
+        """A new session, which tells nothing of before."""
+        if self.handlers is not None:
+            self.handlers.connected()
+
     async def on_ready(self) -> None:
         """Connected anew: whatever was missed is made up for."""
         if self.handlers is not None:

@@ -55,6 +55,10 @@ class Handlers:
         self._backfill = Backfill(client, service, self.messages)
         self._resumed = False
 
+    def connected(self) -> None:
+        """Something may have been missed: what is said now waits until that is known."""
+        self.messages.lines.hold()
+
     async def ready(self) -> None:
         """Make up for what happened while nobody listened: answers to deliver, messages to take, commands to register."""
         log.info(
@@ -68,8 +72,8 @@ class Handlers:
             self._resumed = True
             waiting = await once_there(lambda: self.courier.resume(PLATFORM))
             log.info("Answers of before are delivered.", action="discord_resumed", turns=waiting)
-        await register_commands(self._client, self._service)
         await once_there(self._backfill.run)
+        await register_commands(self._client, self._service)
 
     async def beat(self) -> None:
         """Say again and again that the bot is connected, while it is; without end."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import discord
 import structlog
@@ -21,6 +21,7 @@ from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
 from bots.courier import Courier
 from bots.discord.apology import NOT_ALLOWED, apologise
 from bots.discord.inbound import Address, address_of, person_of, replied_to, words_of
+from bots.discord.lines import Lines
 from bots.discord.places import PLATFORM, asker_of, channel_of, is_shared, place_of, workspace_of
 from bots.discord.rooms import Rooms
 from bots.discord.sink import MAX_CHARS
@@ -54,22 +55,35 @@ class Messages:
     ) -> None:
         self._client, self._service, self._courier = client, service, courier
         self._rooms, self._attachments = rooms, attachments
+        self.lines = Lines()
         self._heard: OrderedDict[int, deque[ContextMessage]] = OrderedDict()
 
-    async def said(self, message: discord.Message, *, again: bool = False) -> None:
-        """Take a message; `again`: it may have been taken before, so that a command in it is not done twice."""
-        if message.author.bot or self._client.user is None:
+    async def said(self, message: discord.Message) -> None:
+        """Take a message in its turn, and answer it or say why not."""
+        if message.author.bot:
             return
+        async with self.lines.turn(message.channel.id):
+            tell = await self.take(message)
+        await tell()
+
+    async def take(self, message: discord.Message, *, again: bool = False) -> Callable[[], Awaitable[None]]:
+        """Take a message that is in its turn. Returns what is left to do about it, for which nobody need wait.
+
+        `again`: it may have been taken before, so that a command in it is not done twice.
+        """
+        if message.author.bot or self._client.user is None:
+            return _nothing
         settings, ours = await self._known(message)
         address = address_of(message, self._client.user, settings, ours)
         if address is None:
             self._hear(message, settings)
-            return
+            return _nothing
         try:
-            await self._answer(message, settings, address, again=again)
+            return await self._answer(message, settings, address, again=again)
         except PajamaError as error:
             log.info("A message was refused.", action="message_refused", code=error.code, event_id=str(message.id))
-            await self._reply(message, sentence_for(error, self._language(message, settings)), kind="no")
+            sentence = sentence_for(error, self._language(message, settings))
+            return lambda: self._reply(message, sentence, kind="no")
 
     async def edited(self, message: discord.Message) -> None:
         """Ask again where the wording changed; a message that is only now said to the bot is answered.
@@ -78,33 +92,20 @@ class Messages:
         """
         if message.author.bot or self._client.user is None or message.edited_at is None:
             return
-        workspace = _workspace(message)
-        places = await self._service.places_of_event(PLATFORM, workspace, str(message.id))
-        if not places:
-            await self.said(message, again=True)
-            return
-        settings = await self._rooms.settings(workspace, message.channel, message.channel.id)
-        words = await self._words(message, self._language(message, settings))
-        for place in places:
-            try:
-                turn = await self._service.edit(place, str(message.id), words)
-            except ServiceUnavailable:
-                raise
-            except PajamaError as error:
-                await self._reply(message, sentence_for(error, self._language(message, settings)), kind="no")
-                return
-            if turn is not None:
-                await self._take_away(turn)
-                self._courier.deliver(turn)
+        async with self.lines.turn(message.channel.id):
+            places = await self._service.places_of_event(PLATFORM, _workspace(message), str(message.id))
+            tell = await (self._reworded(message, places) if places else self.take(message, again=True))
+        await tell()
 
     async def deleted(self, guild_id: int | None, channel_id: int, message_id: int) -> None:
         """Purge the words, withdraw the question and take its answer away. Raises ServiceUnavailable."""
         workspace = workspace_of(guild_id, channel_id)
-        for place in await self._service.places_of_event(PLATFORM, workspace, str(message_id)):
-            turn = await self._service.delete(place, str(message_id))
-            if turn is not None:
-                log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
-                await self._take_away(turn)
+        async with self.lines.turn(channel_id):
+            places = await self._service.places_of_event(PLATFORM, workspace, str(message_id))
+            deleted = [await self._service.delete(place, str(message_id)) for place in places]
+        for turn in filter(None, deleted):
+            log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
+            await self._take_away(turn)
 
     async def reacted(self, event: discord.RawReactionActionEvent, *, added: bool) -> None:
         """Take 👍 and 👎 on an answer for a rating, and their removal for none."""
@@ -145,20 +146,45 @@ class Messages:
             return True
         return await self._rooms.takes_part(_shared_place(message.guild.id, message.channel.id))
 
+    async def _reworded(self, message: discord.Message, places: Iterable[Place]) -> Callable[[], Awaitable[None]]:
+        """Ask again what the message asked, wherever that was."""
+        settings = await self._rooms.settings(_workspace(message), message.channel, message.channel.id)
+        language = self._language(message, settings)
+        words = await self._words(message, language)
+        try:
+            edited = [await self._service.edit(place, str(message.id), words) for place in places]
+        except ServiceUnavailable:
+            raise
+        except PajamaError as error:
+            sentence = sentence_for(error, language)
+            return lambda: self._reply(message, sentence, kind="no")
+
+        async def answer() -> None:
+            for turn in filter(None, edited):
+                await self._take_away(turn)
+                self._courier.deliver(turn)
+
+        return answer
+
     async def _answer(
         self, message: discord.Message, settings: ChannelSettings, address: Address, *, again: bool
-    ) -> None:
+    ) -> Callable[[], Awaitable[None]]:
+        if again:
+            await self._find_member(message)
         asker = await self._asker(message, settings, address)
         words = await self._words(message, asker.language)
         if not words and (asked_about := replied_to(message)) is not None:
             words = words_of(asked_about, self._bot_id)
         parsed = commands.parse(words)
         if again and isinstance(parsed, commands.Call) and parsed.name not in commands.RECIPE_COMMANDS:
-            return
+            return _nothing
         outcome = await self._stored(words, asker)
-        await self._tell(message, outcome, asker, settings)
-        if isinstance(outcome, Answering) and not outcome.duplicate and not again:
-            await self._tell_wait(message, outcome.turn, asker.language)
+        if not isinstance(outcome, Answering):
+            return lambda: self._tell(message, outcome, asker)
+        self._take_part(message, outcome)
+        if outcome.duplicate or again:
+            return _nothing
+        return lambda: self._tell_wait(message, outcome.turn, asker.language)
 
     async def _stored(self, words: str, asker: Asker) -> Outcome:
         """Hand it to core; a database that is away for a moment is waited for. Raises PajamaError."""
@@ -170,14 +196,27 @@ class Messages:
                 await asyncio.sleep(wait_s)
         return await commands.handle(self._service, words, asker)
 
-    async def _tell(self, message: discord.Message, outcome: Outcome, asker: Asker, settings: ChannelSettings) -> None:
+    async def _find_member(self, message: discord.Message) -> None:
+        """Give a message that was read from a channel what only events tell: its author's roles."""
+        author = message.author
+        if message.guild is None or isinstance(author, discord.Member):
+            return
+        guild = message.guild
+        try:
+            message.author = await surely(lambda: guild.fetch_member(author.id), what="member")
+        except Refused as error:
+            log.info("An author is no member.", action="member_unknown", event_id=str(message.id), reason=str(error))
+
+    def _take_part(self, message: discord.Message, outcome: Answering) -> None:
+        """Have it answered, and note what that changes for the next message."""
+        self._heard.pop(message.channel.id, None)
+        if isinstance(message.channel, discord.Thread):
+            self._rooms.note_part(outcome.turn.place)
+        if not outcome.duplicate:
+            self._courier.deliver(outcome.turn)
+
+    async def _tell(self, message: discord.Message, outcome: Outcome, asker: Asker) -> None:
         match outcome:
-            case Answering(turn=turn, duplicate=duplicate):
-                self._heard.pop(message.channel.id, None)
-                if isinstance(message.channel, discord.Thread):
-                    self._rooms.note_part(turn.place)
-                if not duplicate:
-                    self._courier.deliver(turn)
             case Told(text=words):
                 self._rooms.forget_settings(asker.place.workspace)
                 await self._reply(message, words, kind="told")
@@ -317,6 +356,10 @@ class Messages:
     @property
     def _bot_id(self) -> int:
         return self._client.user.id if self._client.user is not None else 0
+
+
+async def _nothing() -> None:
+    """Nothing is left to do."""
 
 
 def _workspace(message: discord.Message) -> str:
