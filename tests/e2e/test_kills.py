@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,63 +17,16 @@ from sqlalchemy import select
 from bots.replies import watch
 from core.database import Database
 from core.models import Conversation, Generation, Message, MessageRevision, Turn
-from core.queue import WakeUps, make_celery
-from core.reaper import Reaper
-from core.redis import connect
 from core.service import Service, open_service
-from core.settings import Settings, variable
+from core.settings import Settings
 from core.values import InboundMessage, Person, Place, TurnState
 from pajama.valkey import EmbeddedValkey
 from tests.e2e.answering_worker import answer_to
+from tests.e2e.processes import Workers, environment, reaping
 
 CONVERSATIONS, MESSAGES_EACH, WORKSPACES = 20, 10, 4
 EVERY_NTH_TWICE = 10
 WORKER_KILLS, VALKEY_KILLS = 4, 2
-
-
-@dataclass
-class Workers:
-    """Two worker processes, each started again when it is killed."""
-
-    environment: dict[str, str]
-    log: Path
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start(self) -> None:
-        with self.log.open("ab") as out:
-            command = [sys.executable, "-m", "tests.e2e.answering_worker"]
-            self.processes.append(subprocess.Popen(command, env=self.environment, stdout=out, stderr=out))
-
-    def kill_one_at_work(self, database: Database) -> None:
-        """Kill a process that holds a Turn, so that the kill falls into work; none where everything is answered."""
-        while has_open_turns(database):
-            for process in self.processes:
-                process.send_signal(signal.SIGSTOP)  # what it holds now, it holds until it is killed
-                if str(process.pid) in pids_at_work(database):
-                    process.kill()
-                    process.wait()
-                    self.processes.remove(process)
-                    self.start()
-                    return
-                process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-
-def has_open_turns(database: Database) -> bool:
-    with database.read() as session:
-        open_turns = Turn.state.in_((TurnState.QUEUED, TurnState.RUNNING))
-        return session.scalar(select(Turn.id).where(open_turns).limit(1)) is not None
-
-
-def pids_at_work(database: Database) -> set[str]:
-    """The processes that hold a Turn, by the name that each claims with: host, process, a random word."""
-    with database.read() as session:
-        owners = session.scalars(select(Turn.owner).where(Turn.state == TurnState.RUNNING)).all()
-    return {owner.rsplit("-", 2)[1] for owner in owners if owner}
 
 
 @dataclass
@@ -111,29 +61,11 @@ def settings(tmp_path: Path, database_url: str, valkey: EmbeddedValkey) -> Setti
 
 @pytest.fixture
 def workers(settings: Settings, tmp_path: Path) -> Iterator[Workers]:
-    names = ("data_dir", "database_url", "redis_url", "max_batch_size", "lease_s", "heartbeat_s", "log_format")
-    environment = {**os.environ, **{variable(name): str(getattr(settings, name)) for name in names}}
-    running = Workers(environment, tmp_path / "workers.log")
+    running = Workers(environment(settings), tmp_path / "workers.log")
     running.start()
     running.start()
     yield running
     running.stop()
-
-
-@contextmanager
-def reaping(settings: Settings) -> Iterator[None]:
-    stop, database = threading.Event(), Database(settings.database_url)
-    wake_ups = WakeUps(make_celery(settings.redis_url, settings.redis_prefix))
-    with connect(settings.redis_url) as client:
-        thread = threading.Thread(target=Reaper(settings, database, client, wake_ups).run, args=(stop,))
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-    wake_ups.close()
-    database.close()
 
 
 def message(conversation: int, number: int) -> InboundMessage:

@@ -1,0 +1,95 @@
+"""Processes that tests start, kill and start again: workers without a model, and the reaper beside them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import select
+
+from core.database import Database
+from core.models import Turn
+from core.queue import WakeUps, make_celery
+from core.reaper import Reaper
+from core.redis import connect
+from core.settings import Settings, variable
+from core.values import TurnState
+
+_NAMES = (
+    "data_dir", "database_url", "redis_url", "redis_prefix", "max_batch_size", "lease_s", "heartbeat_s", "log_format",
+    "max_queued_turns_per_person", "discord_api_base", "discord_gateway_url",
+)  # fmt: skip
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a process gets them."""
+    given = {variable(name): str(getattr(settings, name)) for name in _NAMES}
+    return {**os.environ, **given, variable("discord_token"): settings.discord_token.get_secret_value()}
+
+
+@dataclass
+class Workers:
+    """Two worker processes, each started again when it is killed."""
+
+    environment: dict[str, str]
+    log: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:
+            command = [sys.executable, "-m", "tests.e2e.answering_worker"]
+            self.processes.append(subprocess.Popen(command, env=self.environment, stdout=out, stderr=out))
+
+    def kill_one_at_work(self, database: Database) -> None:
+        """Kill a process that holds a Turn, so that the kill falls into work; none where everything is answered."""
+        while has_open_turns(database):
+            for process in self.processes:
+                process.send_signal(signal.SIGSTOP)  # what it holds now, it holds until it is killed
+                if str(process.pid) in pids_at_work(database):
+                    process.kill()
+                    process.wait()
+                    self.processes.remove(process)
+                    self.start()
+                    return
+                process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def has_open_turns(database: Database) -> bool:
+    with database.read() as session:
+        open_turns = Turn.state.in_((TurnState.QUEUED, TurnState.RUNNING))
+        return session.scalar(select(Turn.id).where(open_turns).limit(1)) is not None
+
+
+def pids_at_work(database: Database) -> set[str]:
+    """The processes that hold a Turn, by the name that each claims with: host, process, a random word."""
+    with database.read() as session:
+        owners = session.scalars(select(Turn.owner).where(Turn.state == TurnState.RUNNING)).all()
+    return {owner.rsplit("-", 2)[1] for owner in owners if owner}
+
+
+@contextmanager
+def reaping(settings: Settings) -> Iterator[None]:
+    stop, database = threading.Event(), Database(settings.database_url)
+    wake_ups = WakeUps(make_celery(settings.redis_url, settings.redis_prefix))
+    with connect(settings.redis_url) as client:
+        thread = threading.Thread(target=Reaper(settings, database, client, wake_ups).run, args=(stop,))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+    wake_ups.close()
+    database.close()
