@@ -67,7 +67,8 @@ def address_of(
     """Why the message is said to the bot; None where it is not. `ours`: the bot takes part in this thread.
 
     Where nobody is named, a thread that the bot takes part in and a channel in which it always answers are enough;
-    a message to somebody else there is left alone.
+    a message to somebody else there is left alone, and so is one with nothing to read: a sticker, or words that Discord
+    does not show without Message Content.
     """
     if message.author.bot or message.webhook_id is not None or message.type not in ANSWERED_TYPES:
         return None
@@ -81,6 +82,8 @@ def address_of(
     if answered is not None and answered.author.id == bot.id:
         return Address.REPLY
     if message.mentions or message.mention_everyone or answered is not None:
+        return None
+    if not message.content and not message.attachments:
         return None
     if isinstance(message.channel, discord.Thread) and ours:
         return Address.THREAD

@@ -75,6 +75,20 @@ class TestTriggers:
         await thread.until("You said: go on")
         assert len(thread.answers) == 2
 
+    async def test_what_discord_does_not_let_it_read_is_left_alone_in_a_thread(
+        self, discord: StandInDiscord, idle_bot: Bot, worker: ScriptedWorker, general: Channel, ann: User, bob: User
+    ) -> None:
+        discord.message_content_allowed = False
+        await idle_bot.start()
+        thread = await general.start_thread(ann, "a thread")
+        await thread.say(ann, "hello", mentions=[discord.bot])
+        await thread.until("You said: hello")
+        await thread.say(bob, "nice weather")
+        await thread.say(ann, "and now?", mentions=[discord.bot])
+        await thread.until("You said: and now?")
+        await idle_bot.settled()
+        assert len(thread.answers) == 2
+
     async def test_a_forum_post_is_answered_where_the_bot_always_answers(
         self, bot: Bot, worker: ScriptedWorker, shop: Guild, ann: User
     ) -> None:
