@@ -43,7 +43,7 @@ class Scale:
 
 
 FULL = Scale(2500, 40, 50, 300, tokens=120, ramp_s=15.0, patience_s=35.0, samples=80)
-QUICK = Scale(250, 40, 10, 60, tokens=40, ramp_s=3.0, patience_s=12.0, samples=30)
+QUICK = Scale(100, 40, 10, 60, tokens=32, ramp_s=3.0, patience_s=10.0, samples=20)
 
 
 @dataclass(eq=False, slots=True)
