@@ -7,6 +7,7 @@ knows no platform, words nothing for people, and every call but those of reply f
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -308,6 +309,15 @@ class Service:
         with translated():
             found = await self._client.get(note_key(self._settings.redis_prefix, name))
         return str(found) if found is not None else None
+
+    async def within_rate(self, name: str, most: int, per_s: int) -> bool:
+        """Whether something is within `most` in `per_s` seconds, of all processes together. Raises QueueUnavailable."""
+        window = int(time.time()) // per_s
+        key = note_key(self._settings.redis_prefix, f"{name}-{window}")
+        with translated():
+            count = await self._client.incr(key)
+            await self._client.expire(key, 2 * per_s)
+        return int(count) <= most
 
     async def check_health(self) -> None:
         """Raises DatabaseUnavailable or QueueUnavailable."""

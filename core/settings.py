@@ -121,6 +121,24 @@ class Settings(BaseSettings):
     discord_api_base: str = Field("https://discord.com/api/v10", description="Where Discord's REST API is.")
     discord_gateway_url: str = Field("", description="Where Discord's gateway is. Empty: as Discord itself says.")
 
+    slack_bot_token: SecretStr = Field(
+        SecretStr(""), description="The Slack app's bot token (`xoxb-…`). Empty: Slack is off."
+    )
+    slack_app_token: SecretStr = Field(
+        SecretStr(""), description="The Slack app's app-level token (`xapp-…`), for Socket Mode."
+    )
+    slack_signing_secret: SecretStr = Field(
+        SecretStr(""), description="The Slack app's signing secret, for events that come by HTTP."
+    )
+    slack_mode: Literal["socket", "http"] = Field(
+        "socket", description="How Slack's events come: over a connection of ours, or POSTed to a URL of ours."
+    )
+    slack_http_host: str = Field("127.0.0.1", description="Address that Slack's events are POSTed to.")
+    slack_http_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        3000, description="Port that Slack's events are POSTed to; 0: any free one."
+    )
+    slack_api_base: str = Field("https://slack.com/api/", description="Where Slack's Web API is.")
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`auto`: console on a terminal, else JSON."
@@ -148,6 +166,13 @@ class Settings(BaseSettings):
         if url and not url.startswith(("http://", "https://")):
             raise ValueError("should start with http:// or https://")
         return _with_a_port(url).rstrip("/")
+
+    @field_validator("slack_api_base")
+    @classmethod
+    def _folder_address(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("should start with http:// or https://")
+        return f"{_with_a_port(url).rstrip('/')}/"
 
     @field_validator("discord_gateway_url")
     @classmethod

@@ -123,10 +123,10 @@ def bot_discord() -> None:
 
 @bot.command("slack")
 def bot_slack() -> None:
-    """Slack. Not in this version yet."""
+    """Talk on Slack, until SIGTERM."""
     from pajama.commands import processes
 
-    processes.missing("Slack")
+    processes.slack()
 
 
 @db.command("upgrade")
@@ -310,6 +310,14 @@ def health_discord() -> None:
     from pajama.commands import health as command
 
     command.discord()
+
+
+@health.command("slack")
+def health_slack() -> None:
+    """Whether the Slack bot listens."""
+    from pajama.commands import health as command
+
+    command.slack()
 
 
 @health.command("worker")

@@ -71,6 +71,11 @@ class Stack:
         """Whether the Discord bot runs: it does where it has a token."""
         return bool(self._settings.discord_token.get_secret_value())
 
+    @property
+    def slack(self) -> bool:
+        """Whether the Slack bot runs: it does where it has a token."""
+        return bool(self._settings.slack_bot_token.get_secret_value())
+
     def trouble(self, name: str) -> str:
         """Why the process `name` keeps falling; empty where it does not."""
         fallen = next((child for child in self._children if child.name == name and child.hopeless), None)
@@ -118,6 +123,8 @@ class Stack:
             self._spawn("web", "bot", "web")
         if self._web and self.discord:
             self._spawn("discord", "bot", "discord")
+        if self._web and self.slack:
+            self._spawn("slack", "bot", "slack")
         self._reaper = threading.Thread(target=self._reap, name="reaper", daemon=True)
         self._reaper.start()
         self._say_where()

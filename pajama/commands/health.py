@@ -48,6 +48,12 @@ def discord() -> None:
         _tell(bool(client.exists(adapter_key(settings.redis_prefix, "discord"))), "The Discord bot is not connected.")
 
 
+def slack() -> None:
+    """Whether the Slack bot said lately that it listens."""
+    with _queue() as (settings, client):
+        _tell(bool(client.exists(adapter_key(settings.redis_prefix, "slack"))), "The Slack bot is not connected.")
+
+
 def reaper() -> None:
     """Whether a reaper said lately that it is alive."""
     with _queue() as (settings, client):

@@ -10,7 +10,7 @@ import threading
 
 from core.errors import SettingsError
 from core.settings import Settings, variable
-from pajama.console import Exit, err, settings_of
+from pajama.console import settings_of
 
 
 def worker() -> None:
@@ -44,6 +44,14 @@ def discord() -> None:
     asyncio.run(serve(settings))
 
 
+def slack() -> None:
+    """Talk on Slack until SIGTERM."""
+    settings = _with_redis("slack")
+    from bots.slack.server import serve
+
+    asyncio.run(serve(settings))
+
+
 def reaper() -> None:
     """Look for lost Turns until SIGTERM."""
     settings = _with_redis("reaper")
@@ -61,12 +69,6 @@ def reaper() -> None:
         Reaper(settings, database, client, wake_ups).run(stop)
     wake_ups.close()
     database.close()
-
-
-def missing(platform: str) -> None:
-    """Say that an adapter is not there yet."""
-    err.print(f"{platform} is not in this version yet; Discord, the web page and the terminal are.", style="red")
-    sys.exit(Exit.USAGE)
 
 
 def _with_redis(process: str) -> Settings:

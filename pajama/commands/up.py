@@ -66,7 +66,7 @@ def _screen(stack: Stack, info: WorkerStatus, took_s: float) -> Panel:
         ("Queue", escape(queue), variable("redis_url")),
         ("Reaper", "running", ""),
         ("Discord", _platform(stack, "discord", on=stack.discord), variable("discord_token")),
-        ("Slack", "[dim]off: not in this version yet[/dim]", ""),
+        ("Slack", _platform(stack, "slack", on=stack.slack), variable("slack_bot_token")),
         ("Logs", escape(str(stack.log_folder)), variable("log_level")),
     ]
     table.add_row("", "", "[dim]changed by[/dim]")

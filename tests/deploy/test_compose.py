@@ -59,8 +59,7 @@ def _merged(below: Any, above: Any) -> Any:
 SERVICES: dict[str, dict[str, Any]] = _load(COMPOSE)["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 PLATFORMS = {"discord", "slack"}
-NOT_YET = {"slack"}
-# A platform is checked beside its stand-in servers: tests/bots/discord/test_process.py.
+# A platform is checked beside its stand-in servers: tests/bots/<platform>/test_process.py.
 CHECKED = [name for name, service in OURS.items() if "test" in service["healthcheck"] and name not in PLATFORMS]
 
 
@@ -146,13 +145,6 @@ def test_the_settings_of_a_service_are_valid(name: str, monkeypatch: pytest.Monk
 def test_the_command_is_one_that_the_command_line_has(name: str) -> None:
     done = CliRunner().invoke(app, [*OURS[name]["command"], "--help"])
     assert done.exit_code == 0, done.output
-
-
-@pytest.mark.parametrize("name", sorted(NOT_YET))
-def test_a_platform_that_is_not_in_this_version_says_so(name: str) -> None:
-    done = _run_pajama(OURS[name]["command"])
-    assert done.returncode == 2
-    assert "not in this version" in done.stderr + done.stdout
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)

@@ -98,12 +98,6 @@ def test_a_process_of_its_own_needs_redis(process: tuple[str, ...], pajama: Paja
     assert failed.stderr.startswith("PAJAMA_REDIS_URL is empty")
 
 
-def test_a_platform_of_later_says_so(pajama: Pajama) -> None:
-    failed = pajama.run("bot", "slack")
-    assert failed.returncode == 2
-    assert "not in this version yet" in failed.stderr
-
-
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [

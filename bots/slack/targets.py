@@ -1,0 +1,14 @@
+"""Target: where on Slack an answer goes, as it is kept with the Turn. Knows ids; sends nothing."""
+
+from __future__ import annotations
+
+from core.values import Value
+
+
+class Target(Value):
+    """Where an answer goes: a thread of a channel or DM. `asker` of `team` is whom a stream is for."""
+
+    channel: str
+    thread: str
+    team: str = ""
+    asker: str = ""

@@ -1,0 +1,121 @@
+"""The Slack bot against the stand-in servers: real SQLite, Valkey, streams and a scripted worker behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+
+from bots.slack.server import talk
+from core.service import Service
+from core.settings import Settings
+from tests.bots.slack.standin.channel import Channel
+from tests.bots.slack.standin.people import User
+from tests.bots.slack.standin.server import StandInSlack
+from tests.bots.slack.standin.team import Team
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[StandInSlack]:
+    """The servers. Whatever the bot did, it kept to the rules of the platform."""
+    async with StandInSlack() as slack:
+        yield slack
+    assert slack.violations == []
+
+
+@pytest.fixture
+def acme(slack: StandInSlack) -> Team:
+    return slack.add_team("Acme", users=["Ann", "Bob"])
+
+
+@pytest.fixture
+def ann(acme: Team) -> User:
+    return acme.user("Ann")
+
+
+@pytest.fixture
+def bob(acme: Team) -> User:
+    return acme.user("Bob")
+
+
+@pytest.fixture
+def general(acme: Team) -> Channel:
+    return acme.add_channel("general")
+
+
+@pytest.fixture
+def settings(settings: Settings, slack: StandInSlack, acme: Team) -> Settings:
+    secret = type(settings.slack_bot_token)
+    return settings.model_copy(
+        update={
+            "slack_bot_token": secret(acme.bot_token),
+            "slack_app_token": secret(slack.app_token),
+            "slack_signing_secret": secret(slack.signing_secret),
+            "slack_api_base": slack.api_base,
+            "max_queued_turns_per_person": 5,
+        }
+    )
+
+
+@dataclass
+class Bot:
+    """The adapter, running in the test's own loop."""
+
+    settings: Settings
+    service: Service
+    slack: StandInSlack
+    task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect, and wait until the servers see the bot."""
+        self.task = asyncio.create_task(self._run())
+        connected = asyncio.create_task(self.slack.until_connected())
+        await asyncio.wait({self.task, connected}, return_when=asyncio.FIRST_COMPLETED)
+        if self.task.done():
+            connected.cancel()
+            self.task.result()
+
+    async def settled(self) -> None:
+        """Wait until everything that the servers told is handled, and every answer delivered, or the bot is gone."""
+        while self.task is not None and not self.task.done():
+            busy = {task for task in asyncio.all_tasks() if task.get_name().startswith("deliver-")}
+            told = {asyncio.ensure_future(self.slack.deliveries.until_over())}
+            await asyncio.wait({self.task, *(busy or told)}, return_when=asyncio.FIRST_COMPLETED)
+            over = all(task.done() for task in told)
+            for task in told:
+                task.cancel()
+            if over and not busy and not _delivering():
+                return
+
+    async def stop(self) -> None:
+        """End where it is."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            await self.slack.until_disconnected()
+
+    async def _run(self) -> None:
+        async with aiohttp.ClientSession() as session:
+            await talk(self.settings, self.service, session)
+
+
+def _delivering() -> bool:
+    return any(task.get_name().startswith("deliver-") for task in asyncio.all_tasks())
+
+
+@pytest.fixture
+async def idle_bot(settings: Settings, service: Service, slack: StandInSlack) -> AsyncIterator[Bot]:
+    """The bot, not started."""
+    bot = Bot(settings, service, slack)
+    yield bot
+    await bot.stop()
+
+
+@pytest.fixture
+async def bot(idle_bot: Bot) -> Bot:
+    """The bot, connected."""
+    await idle_bot.start()
+    return idle_bot
