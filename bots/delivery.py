@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -42,6 +42,8 @@ class Chunk:
     final: bool
     last: bool = True
     whole: str | None = None
+    again: bool = False
+    """Whether a process that crashed may have sent it: a platform that knows no nonces is asked for it first."""
 
 
 class ReplySink(Protocol):
@@ -205,7 +207,7 @@ class _Ledger:
 
     async def _send(self, generation_id: int, chunk: Chunk) -> None:
         await self._service.delivery_sending(generation_id, chunk.index)
-        external_id = await self._sink.send(chunk)
+        external_id = await self._sink.send(replace(chunk, again=chunk.index in self._begun))
         await self._service.delivery_sent(generation_id, chunk.index, external_id)
         if chunk.index in self._begun:  # the platform may have answered with the message of then, as it was then
             await self._sink.edit(external_id, chunk)

@@ -6,7 +6,7 @@ Heavy libraries are imported by the command that needs them, so that `--help` an
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,12 +27,13 @@ privacy = typer.Typer(no_args_is_help=True, help="What is kept of a person: show
 model = typer.Typer(no_args_is_help=True, help="SlimPajama, the model.")
 doctor = typer.Typer(help="What is wrong, and what would be right.")
 discord = typer.Typer(no_args_is_help=True, help="The Discord bot's setting up.")
+slack = typer.Typer(no_args_is_help=True, help="The Slack app's setting up.")
 config = typer.Typer(no_args_is_help=True, help="The settings.")
 docs = typer.Typer(no_args_is_help=True, help="The generated pages of docs/.")
 health = typer.Typer(no_args_is_help=True, help="Health checks for containers: exit code 0 or 1.")
 for name, group in (
     ("bot", bot), ("db", db), ("feedback", feedback), ("privacy", privacy), ("model", model), ("config", config),
-    ("docs", docs), ("health", health), ("doctor", doctor), ("discord", discord),
+    ("docs", docs), ("health", health), ("doctor", doctor), ("discord", discord), ("slack", slack),
 ):  # fmt: skip
     app.add_typer(group, name=name)
 
@@ -302,6 +303,19 @@ def health_web() -> None:
     from pajama.commands import health as command
 
     command.web()
+
+
+@slack.command("manifest")
+def slack_manifest(
+    mode: Annotated[Literal["socket", "http"], typer.Option(help="How events come.")] = "socket",
+    url: Annotated[
+        str, typer.Option(help="Where Slack POSTs, in HTTP mode.")
+    ] = "https://pajama.example.com/slack/events",
+) -> None:
+    """Print the app's manifest, to be pasted at api.slack.com."""
+    from pajama.commands import slack as command
+
+    command.manifest(mode, url)
 
 
 @health.command("discord")

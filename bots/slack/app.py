@@ -68,6 +68,15 @@ def _listen_to_events(app: AsyncApp, handlers: Handlers) -> None:
     async def stopped(body: Json) -> None:
         await handlers.interactions.stopped(body)
 
+    @app.event("app_home_opened")
+    async def opened(body: Json) -> None:
+        await handlers.home.opened(body)
+
+    @app.event("app_uninstalled")
+    @app.event("tokens_revoked")
+    async def removed(body: Json) -> None:
+        handlers.removed(body)
+
     @app.event({"type": "message", "subtype": [_ANY]})
     @app.event(_ANY)
     async def other(body: Json) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import aiohttp
 import structlog
@@ -12,6 +13,7 @@ from yarl import URL
 from bots.attachments import Attachments
 from bots.courier import Courier
 from bots.rooms import Rooms
+from bots.slack.home import Home
 from bots.slack.interactions import Interactions
 from bots.slack.messages import Messages
 from bots.slack.people import People
@@ -42,7 +44,17 @@ class Handlers:
         attachments = Attachments(session, hosts, headers=headers)
         self.courier = Courier(service, Sinks(client, service).open)
         self.messages = Messages(client, service, self.courier, rooms, people, attachments, speaker)
+        self.home = Home(client, service, people)
+        self.gone = asyncio.Event()
         self.interactions = Interactions(client, service, self.courier, rooms, people, speaker)
+
+    def removed(self, body: dict[str, Any]) -> None:
+        """The app is no longer in a workspace: nothing can be said there, and nobody is asked again."""
+        event = body["event"]
+        if event["type"] == "tokens_revoked" and not event.get("tokens", {}).get("bot"):
+            return
+        log.warning("Slack took the app away.", action="slack_removed", team=body.get("team_id"))
+        self.gone.set()
 
     async def resume(self) -> None:
         """Deliver what a bot that ended has left."""

@@ -58,7 +58,10 @@ async def talk(settings: Settings, service: Service, session: aiohttp.ClientSess
             await handlers.resume()
             beating = asyncio.create_task(handlers.beat(), name="slack-beat")
             try:
-                await asyncio.Event().wait()  # until cancelled
+                await handlers.gone.wait()
+                raise SettingsError(
+                    f"The app was removed from Slack: install it again and set {variable('slack_bot_token')}."
+                )
             finally:
                 beating.cancel()
     finally:

@@ -44,6 +44,7 @@ STREAMS_PER_MINUTE = 18
 APPENDS_PER_S = 1.4
 _SECTION_CHARS = 2_900
 _FALLBACK_CHARS = 2_000
+_COMPARED_LETTERS = 60
 _GONE = frozenset({"message_not_found", "channel_not_found"})
 _FILE_NAME = "answer.md"
 
@@ -89,7 +90,9 @@ class SlackSink:
             log.info("No status can be shown.", action="status_refused", reason=str(error))
 
     async def send(self, chunk: Chunk) -> str:
-        """Make a new message: a stream, a placeholder, or the whole."""
+        """Make a new message: a stream, a placeholder, or the whole; or find the one that a crash has left."""
+        if chunk.again and (found := await self._find(chunk)) is not None:
+            return message_id(self._target.channel, found)
         if not chunk.final and await self._may_stream():
             try:
                 return await self._start(chunk)
@@ -121,6 +124,27 @@ class SlackSink:
     async def notice(self, sentence: str, nonce: str) -> None:
         """Tell a sentence in the thread."""
         await self._post([{"markdown_text": harmless(sentence)}, {"text": escaped(sentence)}], nonce)
+
+    async def _find(self, chunk: Chunk) -> str | None:
+        """The message that was sent for this chunk: by its nonce, or a stream of ours that says how it begins."""
+
+        async def call() -> Any:
+            return await self._client.conversations_replies(
+                channel=self._target.channel, ts=self._target.thread, include_all_metadata=True, limit=200
+            )
+
+        try:
+            messages = (await surely(call, what="look-up")).get("messages") or []
+        except Refused as error:
+            log.info("The thread cannot be read.", action="thread_unread", reason=str(error))
+            return None
+        for message in reversed(messages):
+            payload = (message.get("metadata") or {}).get("event_payload") or {}
+            orphan = not message.get("metadata") and message.get("bot_id") and _begins_alike(message, chunk)
+            if payload.get("nonce") == chunk.nonce or orphan:
+                self._streams.pop(str(message["ts"]), None)
+                return str(message["ts"])
+        return None
 
     # Streams
 
@@ -170,7 +194,10 @@ class SlackSink:
         if chunk.final:
             blocks = self._controls(chunk) if chunk.last else None
             await surely(
-                lambda: self._client.chat_stopStream(**where, markdown_text=more or None, blocks=blocks), what="stop"
+                lambda: self._client.chat_stopStream(
+                    **where, markdown_text=more or None, blocks=blocks, metadata=_metadata(chunk.nonce)
+                ),
+                what="stop",
             )
             self._streams.pop(ts, None)
         elif more:
@@ -190,7 +217,7 @@ class SlackSink:
     # Messages
 
     async def _post(self, bodies: list[Json], nonce: str) -> str:
-        metadata = {"event_type": "pajama", "event_payload": {"nonce": nonce}}
+        metadata = _metadata(nonce)
         return await self._first_taken(
             bodies,
             lambda body: self._client.chat_postMessage(
@@ -267,6 +294,19 @@ class SlackSink:
 _ABOUT_THE_BODY = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "invalid_attachments", "no_text"}
 )
+
+
+def _metadata(nonce: str) -> Json:
+    return {"event_type": "pajama", "event_payload": {"nonce": nonce}}
+
+
+def _begins_alike(message: Json, chunk: Chunk) -> bool:
+    """Whether a message reads as the beginning of the chunk, or the chunk as its: Slack renders what it is given."""
+    shown, meant = (
+        "".join(letter for letter in words if letter.isalnum())[:_COMPARED_LETTERS]
+        for words in (str(message.get("text") or ""), chunk.text)
+    )
+    return bool(shown) and (meant.startswith(shown) or shown.startswith(meant))
 
 
 class Sinks:
