@@ -18,9 +18,9 @@ from bots.discord.interactions import Interactions
 from bots.discord.messages import Messages
 from bots.discord.places import PLATFORM
 from bots.discord.registration import register_commands
-from bots.discord.rooms import Rooms
 from bots.discord.sink import Sinks
 from bots.pacing import Allowance
+from bots.rooms import Rooms
 from core.errors import ServiceUnavailable
 from core.service import Service
 from core.settings import Settings
@@ -46,7 +46,7 @@ class Handlers:
         allowance: Allowance,
     ) -> None:
         self._client, self._service, self._settings = client, service, settings
-        rooms = Rooms(service)
+        rooms = Rooms(service, PLATFORM)
         hosts = (*CDN_HOSTS, URL(settings.discord_api_base).authority)
         attachments = Attachments(session, hosts, proxy=settings.discord_proxy or None)
         self.courier = Courier(service, Sinks(client, allowance).open)

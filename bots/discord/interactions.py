@@ -19,13 +19,13 @@ from bots.courier import Courier
 from bots.discord import slash
 from bots.discord.controls import Action, Pressed, comment_form, read_id
 from bots.discord.inbound import person_of, words_of
-from bots.discord.places import PLATFORM, asker_of, is_shared, place_of, workspace_of
-from bots.discord.rooms import Rooms
+from bots.discord.places import PLATFORM, asker_of, is_shared, place_of, settings_channel, workspace_of
 from bots.discord.sink import MAX_CHARS
 from bots.discord.slash import Chosen, Menu
 from bots.discord.targets import Target
 from bots.discord.wire import Refused, surely
 from bots.explanation import facts, notes, prompt_lines
+from bots.rooms import Rooms
 from bots.splitting import split
 from bots.texts import negotiate, sentence_for, text
 from core.errors import NotFound, PajamaError
@@ -132,7 +132,7 @@ class Interactions:
     async def _asker(self, interaction: discord.Interaction, *, ephemeral: bool, reply_to: int | None) -> Asker:
         channel_id = interaction.channel_id or 0
         workspace = workspace_of(interaction.guild_id, channel_id)
-        settings = await self._rooms.settings(workspace, interaction.channel, channel_id)
+        settings = await self._rooms.settings(workspace, settings_channel(interaction.channel, channel_id)[0])
         place = place_of(interaction.guild_id, interaction.channel, channel_id, interaction.user.id, settings)
         target = Target(
             channel=channel_id,

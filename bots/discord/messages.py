@@ -22,12 +22,12 @@ from bots.courier import Courier
 from bots.discord.apology import NOT_ALLOWED, apologise
 from bots.discord.inbound import Address, address_of, person_of, replied_to, words_of
 from bots.discord.lines import Lines
-from bots.discord.places import PLATFORM, asker_of, channel_of, is_shared, place_of, workspace_of
-from bots.discord.rooms import Rooms
+from bots.discord.places import PLATFORM, asker_of, channel_of, is_shared, place_of, settings_channel, workspace_of
 from bots.discord.sink import MAX_CHARS
 from bots.discord.targets import Target
 from bots.discord.wire import Refused, surely
 from bots.explanation import facts, notes, prompt_lines
+from bots.rooms import Rooms
 from bots.splitting import split
 from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, PajamaError, ServiceUnavailable
@@ -133,7 +133,9 @@ class Messages:
         """What is set for the channel, and whether the bot takes part in it; without SQL only what the message tells."""
         workspace = _workspace(message)
         try:
-            return await self._rooms.settings(workspace, message.channel, message.channel.id), await self._ours(message)
+            return await self._rooms.settings(
+                workspace, settings_channel(message.channel, message.channel.id)[0]
+            ), await self._ours(message)
         except DatabaseUnavailable as error:
             log.warning("A channel's settings cannot be read.", action="settings_unread", reason=str(error))
             return ChannelSettings(), False
@@ -148,7 +150,8 @@ class Messages:
 
     async def _reworded(self, message: discord.Message, places: Iterable[Place]) -> Callable[[], Awaitable[None]]:
         """Ask again what the message asked, wherever that was."""
-        settings = await self._rooms.settings(_workspace(message), message.channel, message.channel.id)
+        channel, _ = settings_channel(message.channel, message.channel.id)
+        settings = await self._rooms.settings(_workspace(message), channel)
         language = self._language(message, settings)
         words = await self._words(message, language)
         try:
