@@ -173,8 +173,8 @@ class Interactions:
             target=target.model_dump(),
             shared=not direct,
             channel=channel,
-            admin=direct or profile.admin,
-            moderator=direct or profile.admin,
+            admin=profile.admin,
+            moderator=profile.admin,
         )
 
     async def _tell(

@@ -176,8 +176,8 @@ class Messages:
             target=target.model_dump(),
             shared=not direct,
             channel=event["channel"],
-            admin=direct or profile.admin,
-            moderator=direct or profile.admin,
+            admin=profile.admin,
+            moderator=profile.admin,
         )
 
     async def _words(self, event: Json, bot: str, language: str) -> str:

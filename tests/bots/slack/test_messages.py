@@ -200,3 +200,12 @@ async def test_the_bot_ends_where_the_app_is_removed(bot: Bot, acme: Team) -> No
     await asyncio.wait({bot.task})
     with pytest.raises(SettingsError):
         bot.task.result()
+
+
+async def test_a_dm_makes_nobody_an_admin_of_the_workspace(
+    bot: Bot, worker: ScriptedWorker, acme: Team, ann: User
+) -> None:
+    dm = acme.dm(ann)
+    await dm.say(ann, "/settings persona A pirate")
+    await dm.until("Only people who manage")
+    await bot.settled()
