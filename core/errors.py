@@ -23,6 +23,8 @@ PajamaError
 │   └── AdminsOnly
 ├── Conflict                 the Turn is in another state than the call needs
 ├── RecipeError              a prompt recipe does not render
+├── FaqFileRefused           a file of FAQ entries is not taken; carries each `Problem` with its line
+├── FaqRefused               what is asked of a FAQ collection cannot be done
 ├── LeaseLost                another worker has the Turn now
 ├── DeliveryFailed           the platform does not take a message, and never will
 └── AnswerFailed             the Turn could not be answered; carries a `FailureCode`
@@ -37,6 +39,8 @@ worded in `bots/texts`, found by `code`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -224,6 +228,33 @@ class RecipeError(PajamaError):
     """The prompt recipe does not render."""
 
     code = "recipe"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a file, in a sentence, and where: a line counted from 1, or 0 for the whole file."""
+
+    line: int
+    text: str
+
+
+class FaqFileRefused(PajamaError):
+    """The file is not taken."""
+
+    code = "faq_file"
+
+    def __init__(self, name: str, problems: Sequence[Problem], most: int = 20) -> None:
+        lines = [f"{name}:{p.line}: {p.text}" if p.line else f"{name}: {p.text}" for p in problems[:most]]
+        more = [f"… and {len(problems) - most} more."] if len(problems) > most else []
+        super().__init__("\n".join([*lines, *more]))
+        self.name = name
+        self.problems = tuple(problems)
+
+
+class FaqRefused(PajamaError):
+    """That cannot be done with this collection."""
+
+    code = "faq"
 
 
 class LeaseLost(PajamaError):

@@ -11,7 +11,7 @@ import typer
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from core.models import Base
+from core.database import METADATA
 from core.settings import Settings, variable
 from pajama.console import Exit, out
 
@@ -132,10 +132,10 @@ def commands_page() -> str:
 def schema_page() -> str:
     """The tables as an entity-relationship picture."""
     lines = [_HEAD + "# The schema\n", "```mermaid", "erDiagram"]
-    for table in Base.metadata.sorted_tables:
+    for table in METADATA.sorted_tables:
         for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
             lines.append(f"    {key.column.table.name} ||--o{{ {table.name} : {key.parent.name}")
-    for table in Base.metadata.sorted_tables:
+    for table in METADATA.sorted_tables:
         lines.append(f"    {table.name} {{")
         for column in table.columns:
             kind = type(column.type).__name__.lower()

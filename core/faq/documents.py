@@ -1,0 +1,194 @@
+"""JSON, JSON Lines and YAML: a list of objects, an object an entry.
+
+Knows where in the text each object stands. YAML is read as plain text, lists and mappings: `no` is a language and not
+a falsehood, and anchors, with which a few lines can become gigabytes, are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import yaml
+
+from core.errors import Problem
+from core.faq.entry import Draft, Entry
+from core.faq.fields import draft_of, field_of, values_of
+
+_LISTS = ("entries", "faq", "faqs", "items", "data")
+"""The keys under which an object may hold its list of entries."""
+_SPACE = " \t\n"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_jsonl(text: str) -> Iterator[Draft | Problem]:
+    """The drafts of a text with an object a line."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                yield Problem(number, f"The line is no JSON: {_reason(error)}.")
+            else:
+                yield _from_object(number, value)
+
+
+def read_json(text: str) -> Iterator[Draft | Problem]:
+    """The drafts of a JSON list, or of an object that holds one."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        yield Problem(error.lineno, f"It is no JSON: {error.msg}.")
+        return
+    except (ValueError, RecursionError) as error:
+        yield Problem(0, f"It is no JSON: {_reason(error)}.")
+        return
+    start, found = _list_in(text, value)
+    if found is None:
+        yield Problem(1, f"It should be a list of entries, or an object with one under {', '.join(_LISTS)}.")
+        return
+    for line, each in zip(_lines_of_items(text, start), found, strict=True):
+        yield _from_object(line, each)
+
+
+def read_yaml(text: str) -> Iterator[Draft | Problem]:
+    """The drafts of a YAML list, or of a mapping that holds one."""
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, yaml.AliasEvent):
+                yield Problem(_line(event.start_mark), "Aliases (*name) are not taken: write the text out.")
+                return
+        root = yaml.compose(text, Loader=_LOADER)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        yield Problem(
+            _line(getattr(error, "problem_mark", None)), f"It is no YAML: {getattr(error, 'problem', None) or error}."
+        )
+        return
+    items = _sequence_in(root)
+    if items is None:
+        yield Problem(1, f"It should be a list of entries, or a mapping with one under {', '.join(_LISTS)}.")
+        return
+    for node in items.value:
+        yield _from_object(_line(node.start_mark), _plain(node))
+
+
+def write_jsonl(entries: Sequence[Entry]) -> str:
+    """An object a line."""
+    return "".join(json.dumps(values_of(entry), ensure_ascii=False) + "\n" for entry in entries)
+
+
+def write_json(entries: Sequence[Entry]) -> str:
+    """A list of objects."""
+    return json.dumps([values_of(entry) for entry in entries], ensure_ascii=False, indent=2) + "\n"
+
+
+def write_yaml(entries: Sequence[Entry]) -> str:
+    """A list of mappings."""
+    values = [values_of(entry) for entry in entries]
+    return str(yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=120)) if values else "[]\n"
+
+
+def _from_object(line: int, value: object) -> Draft | Problem:
+    if not isinstance(value, dict):
+        return Problem(line, "An entry should be an object with a question and an answer.")
+    values: dict[str, str | list[str]] = {}
+    for name, given in value.items():
+        field = field_of(str(name))
+        if field is None or given is None:
+            continue
+        if field == "question" and isinstance(given, list):
+            field = "phrasings"
+        text = _text(given)
+        if text is None:
+            return Problem(line, f"{name} should be a text, or a list of texts.")
+        if field in values:
+            return Problem(line, f"{field} is given more than once.")
+        values[field] = text
+    return draft_of(line, values)
+
+
+def _text(value: object) -> str | list[str] | None:
+    match value:
+        case str():
+            return value
+        case bool():
+            return None
+        case int() | float():
+            return str(value)
+        case list() if all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in value):
+            return [str(each) for each in value]
+        case _:
+            return None
+
+
+def _list_in(text: str, value: object) -> tuple[int, list[Any] | None]:
+    """Where the list of entries starts in the text, and the list."""
+    if isinstance(value, list):
+        return text.index("["), value
+    name = next((n for n in _LISTS if isinstance(value, dict) and isinstance(value.get(n), list)), None)
+    if name is None:
+        return 0, None
+    assert isinstance(value, dict)
+    return _start_of(text, name), value[name]
+
+
+def _start_of(text: str, name: str) -> int:
+    """Where the value of the outermost key `name` starts; the last one counts, as it does for `json.loads`."""
+    decoder, position, found = json.JSONDecoder(), text.index("{") + 1, 0
+    while True:
+        position = _skip(text, position, ",")
+        if text[position] == "}":
+            return found
+        key, position = decoder.raw_decode(text, position)
+        position = _skip(text, position, ":")
+        found = position if key == name else found
+        _, position = decoder.raw_decode(text, position)
+
+
+def _lines_of_items(text: str, start: int) -> Iterator[int]:
+    """The line of each item of the JSON list that starts at `start`."""
+    decoder, position, line, counted = json.JSONDecoder(), start + 1, text.count("\n", 0, start) + 1, start
+    while True:
+        position = _skip(text, position, ",")
+        line, counted = line + text.count("\n", counted, position), position
+        if text[position] == "]":
+            return
+        yield line
+        _, position = decoder.raw_decode(text, position)
+
+
+def _skip(text: str, position: int, sign: str) -> int:
+    while text[position] in _SPACE or text[position] == sign:
+        position += 1
+    return position
+
+
+def _sequence_in(root: Any) -> Any:
+    if isinstance(root, yaml.SequenceNode):
+        return root
+    if isinstance(root, yaml.MappingNode):
+        named = {str(key.value): value for key, value in root.value if isinstance(key, yaml.ScalarNode)}
+        return next((named[n] for n in _LISTS if isinstance(named.get(n), yaml.SequenceNode)), None)
+    return None
+
+
+def _line(mark: Any) -> int:
+    """The line of a mark, counted from 1; 0 where there is none."""
+    return mark.line + 1 if mark else 0
+
+
+def _plain(node: Any) -> Any:
+    """A node as texts, lists and mappings, whatever a scalar may look like; an empty scalar is nothing."""
+    match node:
+        case yaml.ScalarNode():
+            return None if node.value in ("", "~", "null") and node.style is None else node.value
+        case yaml.SequenceNode():
+            return [_plain(each) for each in node.value]
+        case yaml.MappingNode():
+            return {str(_plain(key)): _plain(value) for key, value in node.value}
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    return error.msg if isinstance(error, json.JSONDecodeError) else (str(error) or type(error).__name__)
