@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     )
     max_new_tokens: Annotated[int, Field(ge=1)] = Field(256, description="Longest answer, in tokens.")
 
+    faq_embedder: Annotated[str, Field(max_length=400)] = Field(
+        "auto",
+        description="What finds FAQ entries by meaning: `auto` (the packaged model where it is installed), `none` (by "
+        "words alone), a local path or a hub name of a sentence-transformers model.",
+    )
+
     max_message_chars: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         16_000, description="Longest message that is taken from a person, in characters."
     )

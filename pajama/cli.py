@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 bot = typer.Typer(no_args_is_help=True, help="Run the adapter of one platform.")
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
+faq = typer.Typer(no_args_is_help=True, help="Curated questions and answers.")
 feedback = typer.Typer(no_args_is_help=True, help="What people think of answers.")
 privacy = typer.Typer(no_args_is_help=True, help="What is kept of a person: show, export, forget; and retention.")
 model = typer.Typer(no_args_is_help=True, help="SlimPajama, the model.")
@@ -32,8 +33,8 @@ config = typer.Typer(no_args_is_help=True, help="The settings.")
 docs = typer.Typer(no_args_is_help=True, help="The generated pages of docs/.")
 health = typer.Typer(no_args_is_help=True, help="Health checks for containers: exit code 0 or 1.")
 for name, group in (
-    ("bot", bot), ("db", db), ("feedback", feedback), ("privacy", privacy), ("model", model), ("config", config),
-    ("docs", docs), ("health", health), ("doctor", doctor), ("discord", discord), ("slack", slack),
+    ("bot", bot), ("db", db), ("faq", faq), ("feedback", feedback), ("privacy", privacy), ("model", model),
+    ("config", config), ("docs", docs), ("health", health), ("doctor", doctor), ("discord", discord), ("slack", slack),
 ):  # fmt: skip
     app.add_typer(group, name=name)
 
@@ -232,6 +233,120 @@ def privacy_purge(as_json: AsJson = False) -> None:
     from pajama.commands import privacy as command
 
     command.purge(as_json=as_json)
+
+
+FaqName = Annotated[str, typer.Argument(metavar="COLLECTION", help="Name of the collection.")]
+OfWorkspace = Annotated[
+    str, typer.Option("--workspace", metavar="PLATFORM:ID", help="Whose collection; without it everybody's.")
+]
+Encoding = Annotated[str, typer.Option(help="Encoding of a file that is no UTF-8, such as gb18030.")]
+
+
+@faq.command("import")
+def faq_import(
+    collection: FaqName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, JSON, JSON Lines, YAML or Markdown.")],
+    workspace: OfWorkspace = "",
+    encoding: Encoding = "",
+    language: Annotated[str, typer.Option(help="Language of entries that name none, such as en or zh-CN.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Remove what the file does not hold.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring entries in from a file: by key, all of them or none."""
+    from pajama.commands import faq as command
+
+    command.import_file(
+        collection,
+        file,
+        workspace=workspace,
+        encoding=encoding,
+        language=language,
+        replace=replace,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+@faq.command("export")
+def faq_export(
+    collection: FaqName,
+    form: Annotated[str, typer.Option("--format", help="csv, json, jsonl, yaml or md; else as --out ends.")] = "",
+    target: Annotated[Path | None, typer.Option("--out", help="File to write; without it standard output.")] = None,
+    workspace: OfWorkspace = "",
+) -> None:
+    """Write a collection's entries, as `import` reads them."""
+    from pajama.commands import faq as command
+
+    command.export(collection, workspace=workspace, form=form, target=target)
+
+
+@faq.command("list")
+def faq_list(
+    collection: Annotated[str | None, typer.Argument(metavar="COLLECTION", help="Without it: the collections.")] = None,
+    workspace: OfWorkspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """The collections, or the entries of one."""
+    from pajama.commands import faq as command
+
+    command.show(collection, workspace=workspace, as_json=as_json)
+
+
+@faq.command("search")
+def faq_search(
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What somebody may ask.")],
+    collection: Annotated[str | None, typer.Option(help="Only in this collection.")] = None,
+    workspace: OfWorkspace = "",
+    limit: Annotated[int, typer.Option(min=1, max=50, help="How many entries.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """What is found for a question, how sure that is, and what would be done."""
+    from pajama.commands import faq as command
+
+    command.search(question, name=collection, workspace=workspace, limit=limit, as_json=as_json)
+
+
+@faq.command("eval")
+def faq_eval(
+    collection: FaqName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or JSON Lines with question and key.")],
+    workspace: OfWorkspace = "",
+    encoding: Encoding = "",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a collection on labelled questions: an empty key says that no entry answers it."""
+    from pajama.commands import faq as command
+
+    command.evaluate(collection, file, workspace=workspace, encoding=encoding, as_json=as_json)
+
+
+@faq.command("calibrate")
+def faq_calibrate(
+    collection: FaqName,
+    risk: Annotated[float, typer.Option(min=0.001, max=0.5, help="Share of answers that may be wrong.")] = 0.02,
+    uncovered: Annotated[float, typer.Option(min=0, max=0.9, help="Share of questions that no entry answers.")] = 0.2,
+    questions: Annotated[
+        Path | None, typer.Option(help="Labelled questions, as for eval; without them phrasings are held out.")
+    ] = None,
+    workspace: OfWorkspace = "",
+    encoding: Encoding = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure only.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set how sure is sure enough, and show what other risks would give."""
+    from pajama.commands import faq as command
+
+    command.calibrate_collection(
+        collection,
+        workspace=workspace,
+        risk=risk,
+        uncovered=uncovered,
+        questions=questions,
+        encoding=encoding,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 @model.command("train")

@@ -30,7 +30,8 @@ err = _console(sys.stderr, stderr=True)
 
 _EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "safetensors", "tokenizers"), "worker"),
-    **dict.fromkeys(("discord", "fastapi", "uvicorn", "sse_starlette", "itsdangerous", "prompt_toolkit"), "bots"),
+    **dict.fromkeys(("discord", "slack_bolt", "fastapi", "uvicorn", "itsdangerous", "prompt_toolkit"), "bots"),
+    "sentence_transformers": "faq",
     "zstandard": "train",
 }
 """What brings a library that is not in the base install."""

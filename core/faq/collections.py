@@ -101,6 +101,11 @@ def visible(session: Session, workspace_id: int | None) -> list[CollectionView]:
     return [_collection_view(row) for row in rows]
 
 
+def live(session: Session) -> list[FaqCollection]:
+    """Every collection that was not removed, of every Workspace."""
+    return list(session.scalars(select(FaqCollection).where(FaqCollection.removed_at.is_(None))))
+
+
 def delete(session: Session, collection: FaqCollection, now: datetime) -> int:
     """Remove the collection, freeing its name. Versions stay for what refers to them. Returns how many entries went."""
     changes = compare(current(session, collection.id), (), replace=True)
@@ -127,7 +132,7 @@ def changed_since(session: Session, collection_id: int, revision: int) -> list[S
         select(_ENTRY, *_WORDS)
         .join(_VERSION, _NEWEST)
         .where(_ENTRY.c.collection_id == collection_id, _ENTRY.c.revision > revision)
-        .order_by(_ENTRY.c.id)
+        .order_by(_ENTRY.c.revision, _ENTRY.c.id)
     )
     return [StoredEntry(row.id, row.version, row.revision, row.removed_at is not None, _entry(row)) for row in rows]
 

@@ -62,6 +62,11 @@ def read_file(path: Path, *, encoding: str = "", language: str = "") -> list[Ent
     `encoding` is for files that are no UTF-8; `language` for entries that name none.
     """
     form = form_of(path.name)
+    return read_bytes(content_of(path), form, path.name, encoding=encoding, language=language)
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a file that is not too large. Raises FaqFileRefused."""
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -70,14 +75,16 @@ def read_file(path: Path, *, encoding: str = "", language: str = "") -> list[Ent
             content = file.read(MAX_FILE_BYTES + 1)  # it may grow, or be a pipe without a size
     except OSError as error:
         raise FaqFileRefused(path.name, [Problem(0, f"It cannot be read: {error.strerror or error}.")]) from error
-    return read_bytes(content, form, path.name, encoding=encoding, language=language)
+    if len(content) > MAX_FILE_BYTES:
+        raise FaqFileRefused(path.name, [Problem(0, _too_large(len(content)))])
+    return content
 
 
 def read_bytes(content: bytes, form: Form, name: str, *, encoding: str = "", language: str = "") -> list[Entry]:
     """The entries of a file's `content`, all of them or none. Raises FaqFileRefused."""
     if len(content) > MAX_FILE_BYTES:
         raise FaqFileRefused(name, [Problem(0, _too_large(len(content)))])
-    text = _decoded(content, name, encoding)
+    text = decode(content, name, encoding)
     entries, problems = _checked(form.read(text), language)
     if not problems and not entries:
         problems = [Problem(0, "It holds no entries.")]
@@ -100,8 +107,8 @@ def _too_large(size: int) -> str:
     )
 
 
-def _decoded(content: bytes, name: str, encoding: str) -> str:
-    """The text, without a byte order mark and with plain line ends."""
+def decode(content: bytes, name: str, encoding: str = "") -> str:
+    """The text, without a byte order mark and with plain line ends. Raises FaqFileRefused."""
     codec = encoding or next((codec for mark, codec in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(codec)

@@ -1,0 +1,250 @@
+"""Index: one collection in memory, searched by words and by meaning.
+
+A Snapshot never changes. `CollectionIndex.refresh` reads what changed in SQL since the last one, splits and embeds only
+new phrasings, builds another Snapshot beside the one that serves, and swaps it in with one assignment: a search uses
+the one it began with. Knows SQL only through `collections` and `vectors`; knows no thresholds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+
+from core.database import Database
+from core.faq import collections, lexical, vectors
+from core.faq.classifier import Classifier, Kernel, Matrix, train
+from core.faq.collections import StoredEntry
+from core.faq.embedding import Embedder
+from core.faq.entry import Entry
+from core.faq.lexical import Terms, Vocabulary
+from core.faq.words import plain
+
+MOST_TRAINED = 10_000
+"""Phrasings that a classifier learns from; of more, each entry gives its share."""
+MOST_WEIGHTS = 32_000_000
+"""Numbers that a classifier may have; above, and where an entry has one phrasing as a rule, the nearest one counts."""
+
+_EMBED_AT_ONCE = 512
+_ALWAYS = (0, date.max.toordinal() + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody asks, as the index compares it: term ids and, where an embedder reads it, a vector."""
+
+    terms: Terms
+    vector: Matrix | None
+    plain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An entry that was found. `lexical` and `dense` are the cosines of its nearest phrasing, in words and meaning.
+
+    `same`: the question is one of its phrasings, but for capitals and punctuation.
+    """
+
+    stored: StoredEntry
+    phrasing: int
+    score: float
+    nearness: float
+    lexical: float
+    dense: float | None
+    same: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A collection at one revision. Phrasings of an entry lie together; `starts` is where each entry's begin."""
+
+    revision: int
+    stored: tuple[StoredEntry, ...]
+    starts: npt.NDArray[np.int64]
+    kernel: Kernel
+    days: npt.NDArray[np.int64]  # (entries, 2): first and last day of validity, as ordinals
+    said: Mapping[str, frozenset[int]]  # the entries of each phrasing, by its plain text
+    classifier: Classifier | None = None
+
+    @property
+    def owners(self) -> npt.NDArray[np.int64]:
+        """The entry of each phrasing, by position."""
+        ends = np.append(self.starts[1:], len(self.kernel.read))
+        return np.repeat(np.arange(len(self.starts)), ends - self.starts)
+
+    def search(self, question: Question, limit: int = 5, *, day: date | None = None) -> list[Hit]:
+        """The best entries for a question, best first; with `day`, those that are valid then."""
+        if not self.stored:
+            return []
+        likeness = self.kernel.words.search(question.terms)
+        nearness = self.kernel.of_question(question.vector, likeness)
+        nearest = np.maximum.reduceat(nearness, self.starts)
+        scores = self.classifier.scores(nearness) if self.classifier is not None else nearest.copy()
+        if day is not None:
+            number = day.toordinal()
+            scores[(self.days[:, 0] > number) | (self.days[:, 1] < number)] = -np.inf
+        same = self.said.get(question.plain, frozenset())
+        chosen = dict.fromkeys([*top(scores, limit), *sorted(same)])
+        hits = [self._hit(i, float(scores[i]), nearness, likeness, question, i in same) for i in chosen]
+        return [hit for hit in hits if (hit.nearness > 0 or hit.same) and np.isfinite(hit.score)]
+
+    def _hit(self, i: int, score: float, nearness: Matrix, likeness: Matrix, question: Question, same: bool) -> Hit:
+        end = self.starts[i + 1] if i + 1 < len(self.starts) else len(nearness)
+        at = int(self.starts[i]) + int(np.argmax(nearness[self.starts[i] : end]))
+        dense = None
+        if question.vector is not None and self.kernel.vectors is not None and self.kernel.read[at]:
+            dense = float(self.kernel.vectors[at] @ question.vector)
+        return Hit(
+            self.stored[i], at - int(self.starts[i]), score, float(nearness[at]), float(likeness[at]), dense, same
+        )
+
+
+class CollectionIndex:
+    """The index of one collection, kept fresh. Searches may go on in any thread while one refreshes."""
+
+    def __init__(self, collection_id: int, embedder: Embedder | None, *, most_trained: int = MOST_TRAINED) -> None:
+        self.collection_id = collection_id
+        self._embedder, self._most_trained = embedder, most_trained
+        self._vocabulary = Vocabulary()
+        self._texts: dict[str, tuple[Terms, Matrix | None]] = {}
+        self._entries: dict[int, StoredEntry] = {}
+        self._refreshing = threading.Lock()
+        self.snapshot: Snapshot = self._build(0)
+
+    @property
+    def embedder_revision(self) -> str | None:
+        """The embedder's revision; None where search is by words alone."""
+        return self._embedder.revision if self._embedder is not None else None
+
+    def refresh(self, database: Database, *, trained: bool = True) -> bool:
+        """Take in what changed since the last time. Whether anything did. Raises ModelUnavailable."""
+        with self._refreshing:
+            with database.read() as session:
+                changed = collections.changed_since(session, self.collection_id, self.snapshot.revision)
+            if not changed:
+                return False
+            self._take(database, changed)
+            self.snapshot = self._build(max(stored.revision for stored in changed), trained=trained)
+            return True
+
+    def load(self, entries: Sequence[Entry], *, trained: bool = True) -> None:
+        """Take entries that are in no database, as a trial or a measurement has them. Raises ModelUnavailable."""
+        stored = [StoredEntry(i, 1, 1, removed=False, entry=entry) for i, entry in enumerate(entries, start=1)]
+        with self._refreshing:
+            self._take(None, stored)
+            self.snapshot = self._build(1, trained=trained)
+
+    def question(self, text: str, vector: Matrix | None = None) -> Question:
+        """`text` as it is compared; its vector is computed where none is given."""
+        if vector is None and self._embedder is not None and self._embedder.reads(text):
+            vector = self._embedder.embed([text])[0]
+        return Question(self._vocabulary.look_up(text), vector, plain(text))
+
+    def _take(self, database: Database | None, changed: Sequence[StoredEntry]) -> None:
+        for stored in changed:
+            self._entries.pop(stored.entry_id, None)
+            if not stored.removed:
+                self._entries[stored.entry_id] = stored
+        texts = {text: None for stored in self._entries.values() for text in stored.entry.phrasings}
+        new = [text for text in texts if text not in self._texts]
+        found = self._embedded(database, new)
+        self._texts = {text: self._texts[text] for text in texts if text in self._texts} | {
+            text: (self._vocabulary.learn(text), found.get(text)) for text in new
+        }
+
+    def _embedded(self, database: Database | None, texts: Sequence[str]) -> dict[str, Matrix]:
+        """The vectors of the texts that the embedder reads: those that SQL keeps, the others computed and kept."""
+        if self._embedder is None:
+            return {}
+        revision = self._embedder.revision
+        wanted = [text for text in texts if self._embedder.reads(text)]
+        found: dict[str, Matrix] = {}
+        if database is not None:
+            with database.read() as session:
+                found = vectors.load(session, revision, wanted)
+        missing = [text for text in wanted if text not in found]
+        for i in range(0, len(missing), _EMBED_AT_ONCE):
+            batch = missing[i : i + _EMBED_AT_ONCE]
+            made = self._embedder.embed(batch)
+            if database is not None:
+                with database.write() as session:
+                    vectors.keep(session, revision, batch, made)
+            found |= dict(zip(batch, made, strict=True))
+        return found
+
+    def _share(self, kernel: Kernel, texts: Sequence[str]) -> None:
+        """Keep each vector as a row of the matrix, and not once more beside it."""
+        for i, text in enumerate(texts):
+            if kernel.vectors is not None and kernel.read[i]:
+                self._texts[text] = (self._texts[text][0], kernel.vectors[i])
+
+    def _build(self, revision: int, *, trained: bool = True) -> Snapshot:
+        stored = tuple(sorted(self._entries.values(), key=lambda each: each.entry_id))
+        given = [self._texts[text] for each in stored for text in each.entry.phrasings]
+        counts = [len(each.entry.phrasings) for each in stored]
+        starts = np.cumsum([0, *counts])[:-1].astype(np.int64) if stored else np.zeros(0, dtype=np.int64)
+        kernel = _kernel(given, len(self._vocabulary))
+        self._share(kernel, [text for each in stored for text in each.entry.phrasings])
+        days = np.array([_span(each) for each in stored], dtype=np.int64).reshape(-1, 2)
+        snapshot = Snapshot(revision, stored, starts, kernel, days, _said(stored))
+        return replace(snapshot, classifier=_trained(snapshot, self._most_trained)) if trained else snapshot
+
+
+def top(scores: Matrix, limit: int) -> list[int]:
+    """The positions of the highest values, highest first; equal ones in order."""
+    chosen = np.arange(len(scores))
+    if limit < len(scores):
+        chosen = np.sort(np.argpartition(-scores, limit)[:limit])
+    return [int(i) for i in chosen[np.argsort(-scores[chosen], kind="stable")]]
+
+
+def training_rows(owners: npt.NDArray[np.int64], most: int = MOST_TRAINED) -> npt.NDArray[np.int64]:
+    """The phrasings to learn from: all, or of each entry the first so many that together they are at most `most`."""
+    if len(owners) <= most:
+        return np.arange(len(owners))
+    counts = np.bincount(owners)
+    place = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)  # within its entry
+    share = max(1, next(s for s in range(int(counts.max()), -1, -1) if np.minimum(counts, s).sum() <= most))
+    return np.flatnonzero(place < share)
+
+
+def _trained(snapshot: Snapshot, most: int) -> Classifier | None:
+    """A classifier, where entries have several phrasings and it does not become too large."""
+    entries, owners = len(snapshot.stored), snapshot.owners
+    if len(owners) < 2 * entries or entries < 2:
+        return None
+    rows = training_rows(owners, most)
+    if len(rows) > most or len(rows) * entries > MOST_WEIGHTS:
+        return None
+    return train(snapshot.kernel.of_phrasings(rows), owners[rows], entries, rows)
+
+
+def _kernel(given: Sequence[tuple[Terms, Matrix | None]], vocabulary: int) -> Kernel:
+    words = lexical.build([terms for terms, _ in given], vocabulary)
+    read = np.array([vector is not None for _, vector in given], dtype=bool)
+    size = next((len(vector) for _, vector in given if vector is not None), 0)
+    if not size:
+        return Kernel(None, read, words)
+    rows = np.zeros((len(given), size), dtype=np.float32)
+    for i, (_, vector) in enumerate(given):
+        if vector is not None:
+            rows[i] = vector
+    return Kernel(rows, read, words)
+
+
+def _said(stored: Sequence[StoredEntry]) -> Mapping[str, frozenset[int]]:
+    said: dict[str, set[int]] = {}
+    for i, each in enumerate(stored):
+        for text in map(plain, each.entry.phrasings):
+            if text:
+                said.setdefault(text, set()).add(i)
+    return {text: frozenset(entries) for text, entries in said.items()}
+
+
+def _span(stored: StoredEntry) -> tuple[int, int]:
+    first, last = stored.entry.valid_from, stored.entry.valid_until
+    return (first.toordinal() if first else _ALWAYS[0]), (last.toordinal() if last else _ALWAYS[1])

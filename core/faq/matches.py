@@ -1,0 +1,223 @@
+"""Matches in SQL: what was decided about a Turn and which entries were found for it, for `why`, counts and gaps.
+
+Knows no index. Rows refer to entries by version, so that an answer is explained in the words of its day; the question
+itself is the Turn's Message and is not copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, case, delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from core.faq.entry import Entry
+from core.faq.models import FaqDecision, FaqEntry, FaqMatch, FaqVersion
+from core.models import Feedback, Generation, Message, MessageRevision, Turn, tables
+from core.values import Rating
+
+_DECISION, _MATCH, _ENTRY, _VERSION = tables(FaqDecision, FaqMatch, FaqEntry, FaqVersion)
+_TURN, _GENERATION, _MESSAGE, _REVISION, _FEEDBACK = tables(Turn, Generation, Message, MessageRevision, Feedback)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry that was found, by its version, with its scores. `phrasing` is the one that came closest."""
+
+    entry_id: int
+    version: int
+    phrasing: int
+    score: float
+    lexical: float
+    dense: float | None
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What is kept of a decision."""
+
+    outcome: str
+    reason: str
+    thresholds: dict[str, Any]
+    embedder: str | None
+    found: tuple[Found, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchView:
+    """A found entry in the words of its version."""
+
+    found: Found
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """What was decided about a Generation, for `why`; best match first."""
+
+    generation_id: int
+    outcome: str
+    reason: str
+    thresholds: dict[str, Any]
+    embedder: str | None
+    matches: tuple[MatchView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A question that no entry answered, or whose answer did not help."""
+
+    turn_id: int
+    text: str
+    outcome: str
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Helpfulness:
+    """How often an entry was given as an answer, and what people said of it."""
+
+    entry_id: int
+    given: int
+    helpful: int
+    not_helpful: int
+
+
+def record(
+    session: Session, generation_id: int, turn_id: int, workspace_id: int, decided: Decided, now: datetime
+) -> None:
+    """Keep what was decided about a Generation; what an earlier attempt wrote is replaced."""
+    for table in (_MATCH, _DECISION):
+        session.execute(delete(table).where(table.c.generation_id == generation_id))
+    row = {
+        "generation_id": generation_id,
+        "turn_id": turn_id,
+        "workspace_id": workspace_id,
+        "outcome": decided.outcome,
+        "reason": decided.reason,
+        "thresholds": decided.thresholds,
+        "embedder": decided.embedder,
+        "created_at": now,
+    }
+    session.execute(insert(_DECISION), row)
+    if decided.found:
+        session.execute(insert(_MATCH), _rows(generation_id, decided.found))
+
+
+def of_generation(session: Session, generation_id: int) -> DecisionView | None:
+    """What was decided about a Generation; None where no FAQ was asked."""
+    decision = session.execute(select(_DECISION).where(_DECISION.c.generation_id == generation_id)).one_or_none()
+    if decision is None:
+        return None
+    rows = session.execute(
+        select(_MATCH, _ENTRY.c.key, *(_VERSION.c[name].label(f"entry_{name}") for name in _WORDS))
+        .join(_ENTRY, _ENTRY.c.id == _MATCH.c.entry_id)
+        .join(_VERSION, and_(_VERSION.c.entry_id == _MATCH.c.entry_id, _VERSION.c.number == _MATCH.c.version))
+        .where(_MATCH.c.generation_id == generation_id)
+        .order_by(_MATCH.c.rank)
+    )
+    return DecisionView(
+        generation_id=generation_id,
+        outcome=decision.outcome,
+        reason=decision.reason,
+        thresholds=decision.thresholds,
+        embedder=decision.embedder,
+        matches=tuple(_match(row) for row in rows),
+    )
+
+
+def unanswered(session: Session, workspace_id: int, outcomes: Sequence[str], limit: int) -> list[Unanswered]:
+    """The newest questions of the Workspace with one of these outcomes, of Generations that still stand."""
+    newest = (
+        select(_DECISION)
+        .where(_DECISION.c.workspace_id == workspace_id, _DECISION.c.outcome.in_(outcomes))
+        .order_by(_DECISION.c.generation_id.desc())
+        .limit(limit)
+        .subquery()
+    )
+    return _questions(session, newest, newest.c)
+
+
+def down_voted(session: Session, workspace_id: int, limit: int) -> list[Unanswered]:
+    """The newest questions of the Workspace whose curated answer somebody found of no help."""
+    newest = (
+        select(_DECISION)
+        .join(_FEEDBACK, _FEEDBACK.c.generation_id == _DECISION.c.generation_id)
+        .where(_DECISION.c.workspace_id == workspace_id, _FEEDBACK.c.rating == Rating.DOWN)
+        .order_by(_DECISION.c.generation_id.desc())
+        .limit(limit)
+        .subquery()
+    )
+    return _questions(session, newest, newest.c)
+
+
+def helpfulness(session: Session, collection_id: int, outcomes: Sequence[str]) -> dict[str, Helpfulness]:
+    """By entry key: how often the entry came first with one of these outcomes, and how that was rated."""
+    rows = session.execute(
+        select(
+            _ENTRY.c.key,
+            _ENTRY.c.id,
+            func.count(_MATCH.c.generation_id.distinct()).label("given"),
+            func.count(case((_FEEDBACK.c.rating == Rating.UP, 1))).label("helpful"),
+            func.count(case((_FEEDBACK.c.rating == Rating.DOWN, 1))).label("not_helpful"),
+        )
+        .select_from(_ENTRY)
+        .join(_MATCH, and_(_MATCH.c.entry_id == _ENTRY.c.id, _MATCH.c.rank == 0))
+        .join(_DECISION, _DECISION.c.generation_id == _MATCH.c.generation_id)
+        .outerjoin(_FEEDBACK, _FEEDBACK.c.generation_id == _MATCH.c.generation_id)
+        .where(_ENTRY.c.collection_id == collection_id, _DECISION.c.outcome.in_(outcomes))
+        .group_by(_ENTRY.c.key, _ENTRY.c.id)
+    )
+    return {row.key: Helpfulness(row.id, row.given, row.helpful, row.not_helpful) for row in rows}
+
+
+_WORDS = ("phrasings", "answer", "tags", "language", "valid_from", "valid_until")
+
+
+def _rows(generation_id: int, found: Sequence[Found]) -> list[dict[str, Any]]:
+    return [
+        {
+            "generation_id": generation_id,
+            "rank": rank,
+            "entry_id": each.entry_id,
+            "version": each.version,
+            "phrasing": each.phrasing,
+            "score": each.score,
+            "lexical": each.lexical,
+            "dense": each.dense,
+            "probability": each.probability,
+        }
+        for rank, each in enumerate(found)
+    ]
+
+
+def _match(row: Any) -> MatchView:
+    found = Found(row.entry_id, row.version, row.phrasing, row.score, row.lexical, row.dense, row.probability)
+    entry = Entry(
+        key=row.key,
+        phrasings=tuple(row.entry_phrasings),
+        answer=row.entry_answer,
+        tags=tuple(row.entry_tags),
+        language=row.entry_language,
+        valid_from=row.entry_valid_from,
+        valid_until=row.entry_valid_until,
+    )
+    return MatchView(found, entry)
+
+
+def _questions(session: Session, decisions: Any, columns: Any) -> list[Unanswered]:
+    """The questions behind decisions, newest first, without those that were purged or answered anew since."""
+    rows = session.execute(
+        select(columns.turn_id, columns.outcome, _TURN.c.queued_at, _REVISION.c.text.label("words"))
+        .select_from(decisions)
+        .join(_GENERATION, and_(_GENERATION.c.id == columns.generation_id, _GENERATION.c.selected))
+        .join(_TURN, _TURN.c.id == columns.turn_id)
+        .join(_MESSAGE, and_(_MESSAGE.c.id == _TURN.c.message_id, _MESSAGE.c.deleted_at.is_(None)))
+        .join(_REVISION, and_(_REVISION.c.message_id == _MESSAGE.c.id, _REVISION.c.number == _MESSAGE.c.revision))
+        .order_by(columns.generation_id.desc())
+    )
+    return [Unanswered(row.turn_id, row.words, row.outcome, row.queued_at) for row in rows]

@@ -1,0 +1,173 @@
+"""Search: the collections that a Workspace sees, and what to do with a question; the one door for workers.
+
+Keeps an index of every collection, fresh by `refresh`, and decides with the collection's own calibration where it was
+made with the same embedder, else with the defaults. Knows no Turn and no model.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import structlog
+
+from core.database import Database
+from core.faq import collections, matches
+from core.faq.calibration import Calibration, Mode, default, mode_of
+from core.faq.decision import AMONG, Decision, Outcome, Sureness, decide
+from core.faq.embedding import Embedder
+from core.faq.index import CollectionIndex
+from core.recipes import Passage
+
+log = structlog.get_logger(__name__)
+
+_RANK = {Outcome.ANSWER: 3, Outcome.ASK: 2, Outcome.GROUND: 1, Outcome.ABSTAIN: 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do with a question, and what it was decided from. `collection` is empty where there is none to see."""
+
+    decision: Decision
+    collection: str
+    revision: int
+    mode: Mode
+    source: str
+    embedder: str | None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What to do."""
+        return self.decision.outcome
+
+    def passages(self) -> tuple[Passage, ...]:
+        """The entries to ground on, as the recipe `faq` takes them; each is named `faq:<entry>@<version>` for good."""
+        return tuple(
+            Passage(reference_of(match.hit.stored.entry_id, match.hit.stored.version), entry.answer, entry.question)
+            for match in self.decision.offered
+            for entry in (match.hit.stored.entry,)
+        )
+
+    def decided(self) -> matches.Decided:
+        """What is kept of it in SQL, for `why`."""
+        decision = self.decision
+        found = tuple(
+            matches.Found(
+                entry_id=match.hit.stored.entry_id,
+                version=match.hit.stored.version,
+                phrasing=match.hit.phrasing,
+                score=match.hit.score,
+                lexical=match.hit.lexical,
+                dense=match.hit.dense,
+                probability=match.probability,
+            )
+            for match in decision.matches
+        )
+        told: dict[str, Any] = {
+            **decision.thresholds.model_dump(),
+            "first": decision.probability_first,
+            "among": decision.probability_among,
+            "mode": self.mode,
+            "source": self.source,
+            "collection": self.collection,
+            "revision": self.revision,
+        }
+        return matches.Decided(decision.outcome, decision.reason, told, self.embedder, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """A collection with its index."""
+
+    name: str
+    workspace_id: int | None
+    index: CollectionIndex
+    calibration: Calibration | None
+
+
+class FaqSearch:
+    """All collections of an installation, in memory. Every method may be called from any thread."""
+
+    def __init__(self, database: Database, embedder: Embedder | None) -> None:
+        self._database, self._embedder = database, embedder
+        self._refreshing = threading.Lock()
+        self._shelves: dict[int, _Shelf] = {}
+
+    @property
+    def embedder_revision(self) -> str | None:
+        """The embedder's revision; None where search is by words alone."""
+        return self._embedder.revision if self._embedder is not None else None
+
+    def refresh(self) -> int:
+        """Take in what changed. Returns how many collections did. Raises DatabaseUnavailable, ModelUnavailable."""
+        with self._refreshing:
+            with self._database.read() as session:
+                rows = {row.id: row for row in collections.live(session)}
+                session.expunge_all()
+            shelves, changed = {}, 0
+            for key, row in rows.items():
+                known = self._shelves.get(key)
+                index = known.index if known is not None else CollectionIndex(key, self._embedder)
+                if index.snapshot.revision != row.revision and index.refresh(self._database):
+                    changed += 1
+                    log.info("An index was built.", action="faq_indexed", collection_id=key, revision=row.revision)
+                shelves[key] = _Shelf(row.name, row.workspace_id, index, self._usable(row.calibration))
+            self._shelves = shelves
+            return changed
+
+    def search(
+        self,
+        workspace_id: int | None,
+        text: str,
+        *,
+        day: date,
+        limit: int = 5,
+        names: Collection[str] | None = None,
+    ) -> Verdict:
+        """What to do with a question of this Workspace; `names` restricts the collections. Raises ModelUnavailable."""
+        seen = [
+            shelf
+            for shelf in self._shelves.values()
+            if shelf.workspace_id in (None, workspace_id) and (names is None or shelf.name in names)
+        ]
+        best: Verdict | None = None
+        vector = None
+        for shelf in seen:
+            question = shelf.index.question(text, vector)
+            vector = question.vector
+            snapshot = shelf.index.snapshot
+            mode = mode_of(snapshot, meaning=question.vector is not None)
+            sureness, source = _sureness(shelf.calibration, mode)
+            decision = decide(snapshot.search(question, max(limit, AMONG), day=day), sureness)
+            verdict = Verdict(decision, shelf.name, snapshot.revision, mode, source, self.embedder_revision)
+            best = verdict if best is None or _order(verdict) > _order(best) else best
+        return best or self._nothing()
+
+    def _nothing(self) -> Verdict:
+        decision = decide((), default("words-nearest"))
+        return Verdict(replace(decision, reason="no_collection"), "", 0, "words-nearest", "default", None)
+
+    def _usable(self, stored: dict[str, Any] | None) -> Calibration | None:
+        """The calibration, if its scores were made with the embedder of today."""
+        if stored is None:
+            return None
+        calibration = Calibration.model_validate(stored)
+        return calibration if calibration.embedder == self.embedder_revision else None
+
+
+def reference_of(entry_id: int, version: int) -> str:
+    """Names an entry's version for good: in a Prompt's record and in a citation."""
+    return f"faq:{entry_id}@{version}"
+
+
+def _sureness(calibration: Calibration | None, mode: Mode) -> tuple[Sureness, str]:
+    found = calibration.modes.get(mode) if calibration is not None else None
+    return (found.sureness, found.source) if found is not None else (default(mode), "default")
+
+
+def _order(verdict: Verdict) -> tuple[int, float, float]:
+    decision = verdict.decision
+    return _RANK[decision.outcome], decision.probability_first, decision.probability_among

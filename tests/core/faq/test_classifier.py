@@ -1,0 +1,73 @@
+"""The classifier: what it finds, and that holding out in closed form is training again without."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.faq import lexical
+from core.faq.classifier import Kernel, hold_out, train
+from core.faq.lexical import Vocabulary
+from tests.core.faq.embedders import Trigrams
+
+GROUPS = [
+    ["reset my password", "forgot password", "change the password"],
+    ["where is my order", "track the order", "order did not arrive"],
+    ["opening hours", "when are you open"],
+    ["怎么退货", "退货流程是什么"],
+    ["can I pay by card"],
+]
+TEXTS = [text for group in GROUPS for text in group]
+OWNERS = np.repeat(np.arange(len(GROUPS)), [len(group) for group in GROUPS])
+ALL = np.arange(len(TEXTS))
+
+
+def kernel_of(*, meaning: bool) -> tuple[Kernel, Vocabulary, Trigrams]:
+    vocabulary, embedder = Vocabulary(), Trigrams()
+    words = lexical.build([vocabulary.learn(text) for text in TEXTS], len(vocabulary))
+    read = np.array([meaning and embedder.reads(text) for text in TEXTS])
+    vectors = embedder.embed(TEXTS) * read[:, None].astype(np.float32) if meaning else None
+    return Kernel(vectors, read, words), vocabulary, embedder
+
+
+@pytest.mark.parametrize("meaning", [True, False])
+@pytest.mark.parametrize(
+    ("question", "owner"),
+    [("I forgot my password", 0), ("track my order please", 1), ("退货怎么办理", 3), ("card payment", 4)],
+)
+def test_a_question_is_given_to_its_entry(meaning: bool, question: str, owner: int) -> None:
+    kernel, vocabulary, embedder = kernel_of(meaning=meaning)
+    classifier = train(kernel.of_phrasings(ALL), OWNERS, len(GROUPS), ALL)
+    vector = embedder.embed([question])[0] if meaning and embedder.reads(question) else None
+    scores = classifier.scores(kernel.of_question(vector, kernel.words.search(vocabulary.look_up(question))))
+    assert int(scores.argmax()) == owner
+
+
+@pytest.mark.parametrize("meaning", [True, False])
+def test_the_kernel_of_phrasings_is_that_of_questions(meaning: bool) -> None:
+    kernel, vocabulary, embedder = kernel_of(meaning=meaning)
+    square = kernel.of_phrasings(ALL)
+    for i, text in enumerate(TEXTS):
+        vector = embedder.embed([text])[0] if kernel.read[i] else None
+        row = kernel.of_question(vector, kernel.words.search(vocabulary.look_up(text)))
+        np.testing.assert_allclose(square[i], row, atol=1e-4)
+    assert np.linalg.eigvalsh(square).min() > -1e-5
+    np.testing.assert_allclose(np.diag(square), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("meaning", [True, False])
+def test_holding_out_is_training_again_without(meaning: bool) -> None:
+    kernel, _, _ = kernel_of(meaning=meaning)
+    square = kernel.of_phrasings(ALL)
+    held = hold_out(square, OWNERS, len(GROUPS))
+    for i in ALL:
+        for left_out, found in ((i == ALL, held.without_it), (OWNERS[i] == OWNERS, held.without_entry)):
+            rest = np.flatnonzero(~left_out)
+            again = train(square[np.ix_(rest, rest)], OWNERS[rest], len(GROUPS), rest)
+            np.testing.assert_allclose(found[i], again.scores(square[i]), atol=1e-4)
+
+
+def test_an_entry_that_is_left_out_whole_scores_nothing() -> None:
+    kernel, _, _ = kernel_of(meaning=True)
+    held = hold_out(kernel.of_phrasings(ALL), OWNERS, len(GROUPS))
+    np.testing.assert_allclose(held.without_entry[ALL, OWNERS], 0, atol=1e-4)

@@ -1,0 +1,153 @@
+"""Search: what a Workspace may see, with which calibration, and what is kept of a decision for `why`."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from sqlalchemy import select
+
+from core.faq import collections, matches
+from core.faq.calibration import calibrate
+from core.faq.decision import Outcome
+from core.faq.index import CollectionIndex
+from core.faq.search import FaqSearch, reference_of
+from core.feedback import rate
+from core.models import Workspace
+from core.values import Person, Place, Rating
+from tests.core.conftest import Chat
+from tests.core.faq.conftest import Shelf, entry
+from tests.core.faq.embedders import Trigrams
+
+DAY = date(2026, 1, 1)
+HOURS = entry("hours", "When are you open?", "What are the opening hours?", answer="From nine to five.")
+PARKING = entry("parking", "Where can I park?", "Is there a car park?", answer="Behind the house.")
+
+
+@pytest.mark.parametrize("embedder", [None, Trigrams()])
+def test_the_curated_answer_is_found_and_something_else_is_not(shelf: Shelf, embedder: Trigrams | None) -> None:
+    shelf.create()
+    shelf.upsert(HOURS, PARKING)
+    search = FaqSearch(shelf.database, embedder)
+    assert search.refresh() == 1
+    assert search.refresh() == 0
+    verdict = search.search(None, "when are you open", day=DAY)
+    assert (verdict.outcome, verdict.collection, verdict.source) == (Outcome.ANSWER, "shop", "default")
+    assert verdict.decision.matches[0].hit.stored.entry == HOURS
+    refused = search.search(None, "Who painted the Mona Lisa?", day=DAY)
+    assert refused.outcome is Outcome.ABSTAIN
+
+
+def test_a_workspace_is_answered_from_its_own_collections_and_those_of_all(shelf: Shelf) -> None:
+    mine, other = shelf.workspace("mine"), shelf.workspace("other")
+    shelf.create("own", mine)
+    shelf.create("all")
+    shelf.upsert(HOURS, name="own", workspace_id=mine)
+    shelf.upsert(PARKING, name="all")
+    search = FaqSearch(shelf.database, None)
+    search.refresh()
+    asked = "What are the opening hours?"
+    assert search.search(mine, asked, day=DAY).collection == "own"
+    assert search.search(other, asked, day=DAY).outcome is Outcome.ABSTAIN
+    assert search.search(None, asked, day=DAY).outcome is Outcome.ABSTAIN
+    assert search.search(mine, asked, day=DAY, names=("all",)).outcome is Outcome.ABSTAIN
+    assert search.search(mine, "Where can I park?", day=DAY).collection == "all"
+
+
+def test_nothing_to_see_is_told(shelf: Shelf) -> None:
+    search = FaqSearch(shelf.database, None)
+    verdict = search.search(None, "anything", day=DAY)
+    assert (verdict.outcome, verdict.decision.reason, verdict.passages()) == (Outcome.ABSTAIN, "no_collection", ())
+
+
+def test_a_removed_collection_is_forgotten(shelf: Shelf) -> None:
+    shelf.create()
+    shelf.upsert(HOURS)
+    search = FaqSearch(shelf.database, None)
+    search.refresh()
+    with shelf.database.write() as session:
+        collections.delete(session, collections.find(session, "shop", None, lock=True), shelf.now)
+    search.refresh()
+    assert search.search(None, "When are you open?", day=DAY).decision.reason == "no_collection"
+
+
+def test_a_calibration_counts_with_the_embedder_that_it_was_made_with(shelf: Shelf) -> None:
+    collection_id = shelf.create()
+    many = [entry(f"k{i}", *(f"word{i} number {j} sign{i}" for j in range(8))) for i in range(20)]
+    shelf.upsert(*many)
+    index = CollectionIndex(collection_id, Trigrams())
+    index.refresh(shelf.database)
+    made = calibrate(index)
+    assert made.modes["meaning-trained"].source == "held_out"
+    with shelf.database.write() as session:
+        collections.find(session, "shop", None, lock=True).calibration = made.model_dump(mode="json")
+    for embedder, source in ((Trigrams(), "held_out"), (Trigrams("trigrams@2"), "default"), (None, "default")):
+        search = FaqSearch(shelf.database, embedder)
+        search.refresh()
+        assert search.search(None, "word3 number 77", day=DAY).source == source
+
+
+def test_passages_are_named_by_entry_and_version(shelf: Shelf) -> None:
+    shelf.create()
+    shelf.upsert(HOURS, PARKING)
+    shelf.upsert(entry("hours", *HOURS.phrasings, answer="From ten to six."))
+    search = FaqSearch(shelf.database, None)
+    search.refresh()
+    verdict = search.search(None, "opening hours", day=DAY)
+    hit = verdict.decision.matches[0].hit
+    passage = verdict.passages()[0]
+    assert (passage.title, passage.text) == ("When are you open?", "From ten to six.")
+    assert passage.reference == reference_of(hit.stored.entry_id, 2)
+
+
+def decided(shelf: Shelf, chat: Chat, asked: str, event: str) -> tuple[int, int]:
+    """A Turn that asked `asked`, answered, with its decision recorded. Returns the Turn and its Generation."""
+    search = FaqSearch(shelf.database, None)
+    search.refresh()
+    received = chat.say(event)
+    claimed = chat.claimed()
+    verdict = search.search(claimed.workspace_id, asked, day=DAY)
+    with chat.database.write() as session:
+        for _ in range(2):  # a second attempt replaces what the first one wrote
+            matches.record(
+                session, claimed.generation_id, claimed.turn_id, claimed.workspace_id, verdict.decided(), chat.now
+            )
+    chat.finish(claimed)
+    return received.turn_id, claimed.generation_id
+
+
+def test_an_answer_is_explained_in_the_words_of_its_day(shelf: Shelf) -> None:
+    chat = Chat(shelf.database)
+    shelf.create()
+    shelf.upsert(HOURS, PARKING)
+    _, generation_id = decided(shelf, chat, "When are you open?", "m1")
+    shelf.upsert(entry("hours", "Another question?", answer="Changed."), replace=True)
+    with shelf.database.read() as session:
+        view = matches.of_generation(session, generation_id)
+        assert matches.of_generation(session, 999) is None
+    assert view is not None
+    assert (view.outcome, view.reason, view.embedder) == ("answer", "same_words", None)
+    assert view.thresholds["collection"] == "shop"
+    assert view.matches[0].entry == HOURS
+    assert view.matches[0].found.probability == 1
+
+
+def test_what_was_not_answered_and_what_did_not_help_is_told(shelf: Shelf) -> None:
+    chat = Chat(shelf.database)
+    shelf.create()
+    shelf.upsert(HOURS, PARKING)
+    helped, _ = decided(shelf, chat, "When are you open?", "m1")
+    refused, _ = decided(shelf, chat, "Do you sell elephants?", "m2")
+    place = Place(platform="web", workspace="w", conversation="c")
+    with shelf.database.write() as session:
+        rate(session, place, Person(id="p"), helped, Rating.UP, "", chat.now)
+        rate(session, place, Person(id="q"), helped, Rating.DOWN, "closed!", chat.now)
+        workspace_id = session.scalars(select(Workspace.id)).one()
+        (open_question,) = matches.unanswered(session, workspace_id, ["abstain"], 10)
+        (bad_answer,) = matches.down_voted(session, workspace_id, 10)
+        (shop,) = collections.visible(session, None)
+        counted = matches.helpfulness(session, shop.collection_id, ["answer"])
+        assert matches.unanswered(session, workspace_id + 1, ["abstain"], 10) == []
+    assert (open_question.turn_id, open_question.text) == (refused, "words of m2")
+    assert bad_answer.turn_id == helped
+    assert {key: (h.given, h.helpful, h.not_helpful) for key, h in counted.items()} == {"hours": (1, 1, 1)}

