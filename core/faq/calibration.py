@@ -2,8 +2,9 @@
 
 Each phrasing is asked as if it had not been written (a question that the collection covers), and as if its whole entry
 had not been written (a question near by that it does not cover); a list of questions about anything else is asked too.
-From these follow the probability that the first entry is right, and the lowest thresholds that keep to the risk which the owner allows. Where a collection has too few
-phrasings to tell, the defaults apply, which were learned from the training parts of published sets.
+From these follow the probability that the first entry is right, and the lowest threshold that keeps to the risk which
+the owner allows. Where a collection has too few phrasings to tell, the defaults apply, which were learned from the
+training parts of published sets.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _STEPS, _PENALTY = 50, 1e-2
 
 
 class RiskRow(Value):
-    """What a threshold gives: shares of covered questions answered and rightly so, of others refused, of wrong answers."""
+    """What a threshold gives: covered questions answered, and rightly; others refused; answers that are wrong."""
 
     allowed: float
     threshold: float
@@ -65,7 +66,7 @@ class ModeCalibration(Value):
 
 
 class Calibration(Value):
-    """All modes of a collection at one revision. `uncovered_share` is how many questions no entry answers, supposedly."""
+    """All modes of a collection at one revision. `uncovered_share` of the questions are supposed to have no entry."""
 
     version: Literal[1] = 1
     revision: int
@@ -257,7 +258,7 @@ def threshold(
 def _limit(
     sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64], risk: float
 ) -> float:
-    """The threshold for `risk`; where the questions are too few to show it, the probability itself has to promise it."""
+    """The threshold for `risk`; where the questions are too few to show one, the probability has to promise it."""
     found = threshold(sure, right, weights, risk)
     return found if found != NEVER else 1 - risk
 
@@ -265,7 +266,7 @@ def _limit(
 def weigh(
     covered: npt.NDArray[np.bool_], uncovered_share: float, counts: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Weights that make questions that no entry covers this share of all; their mean is 1 where there are both kinds."""
+    """Weights that make questions that no entry covers this share of all; their mean is 1 where both kinds are there."""
     within = np.where(covered, counts / max(counts[covered].sum(), 1e-9), counts / max(counts[~covered].sum(), 1e-9))
     scaled: npt.NDArray[np.float64] = within * np.where(covered, 1 - uncovered_share, uncovered_share) * len(covered)
     return scaled

@@ -36,7 +36,7 @@ class Outcome(StrEnum):
 
 
 class Thresholds(Value):
-    """The least probabilities: that the first entry is right, to answer; that it is among the first, to ask or ground."""
+    """The least probabilities: that the first entry is right, to answer; that the first few hold it, to ask or ground."""
 
     answer: float
     ask: float

@@ -1,4 +1,4 @@
-"""Embedder: what turns texts into vectors, declared here and implemented in `workers`, so that core stays free of torch."""
+"""Embedder: what turns texts into vectors. Declared here and implemented in `workers`: core stays free of torch."""
 
 from __future__ import annotations
 

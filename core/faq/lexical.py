@@ -1,7 +1,8 @@
 """Likeness by words: the cosine of BM25 vectors of terms, pairs of terms and pieces of words.
 
-Knows terms (`words`) and bm25s, which weighs them. Pieces of words carry typing errors and endings; pairs of terms carry
-order. An index never changes: a rebuild makes another from term ids, of which only new phrasings have to be split again.
+Knows terms (`words`) and bm25s, which weighs them. Pieces of words bear with typing errors and endings; pairs of terms
+know their order. An index never changes: a rebuild makes another from term ids, of which only new phrasings have to be
+split again.
 """
 
 from __future__ import annotations

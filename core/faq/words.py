@@ -10,6 +10,7 @@ import importlib.resources
 import re
 import threading
 import unicodedata
+import warnings
 from functools import cache
 from typing import Any
 
@@ -108,7 +109,9 @@ def _segmenter() -> Any:
 
 @cache
 def _loaded() -> Any:
-    import jieba
+    with warnings.catch_warnings():  # it asks for a module of setuptools that warns of its end
+        warnings.simplefilter("ignore")
+        import jieba
 
     segmenter = jieba.Tokenizer()
     with importlib.resources.files(jieba).joinpath("dict.txt").open("rb") as dictionary:

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import FaqFileRefused
@@ -56,6 +56,7 @@ def entries(draw: st.DrawFn) -> Entry:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@settings(max_examples=60)
 @given(given_entries=st.lists(entries(), min_size=1, max_size=4, unique_by=lambda entry: entry.key))
 def test_what_is_written_is_read_back_the_same(suffix: str, given_entries: list[Entry]) -> None:
     form = FORMS[suffix]
@@ -63,6 +64,7 @@ def test_what_is_written_is_read_back_the_same(suffix: str, given_entries: list[
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@settings(max_examples=60)
 @given(content=st.binary(max_size=200) | LINES.map(str.encode) | ANSWERS.map(str.encode))
 def test_any_content_is_read_or_refused(suffix: str, content: bytes) -> None:
     with suppress(FaqFileRefused):
