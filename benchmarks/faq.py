@@ -1,8 +1,8 @@
 """`python -m benchmarks.faq --data DIR`: finding and refusing on published sets, beside the published figures.
 
 Everything that is chosen is fixed in core, from training and validation parts; where a threshold has to be chosen for a
-set, it is on its validation part, or, as the published rows do it, at a given accuracy. `--record` writes the table into
-docs/faq.md.
+set, it is on its validation part, or, as the published rows do it, at a given accuracy. `--record` writes the table
+into docs/faq.md.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ def _relevant(hits: Sequence[Hit], key: str, counts: dict[str, int]) -> Iterator
 
 
 def promised(data: Path, embedder: Remembering) -> Iterator[Row]:
-    """Whether thresholds that promise at most so many wrong answers keep that on questions that calibration never saw."""
+    """Whether thresholds that promise at most so many wrong answers keep that on questions that nobody calibrated on."""
     given = part(({**row, "split": row["split"]} for row in rows(data, "banking77-oos")), "train", "test")
     for risk in (0.02, 0.05, 0.1):
         told = []

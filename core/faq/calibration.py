@@ -41,6 +41,8 @@ NEVER = 1.01
 Mode = Literal["meaning-trained", "meaning-nearest", "words-trained", "words-nearest"]
 MODES: tuple[Mode, ...] = ("meaning-trained", "meaning-nearest", "words-trained", "words-nearest")
 
+_SUPPOSED = 2
+"""Wrong answers supposed beside those that were seen: with none among a hundred, 2% can be promised."""
 _STEPS, _PENALTY = 50, 1e-2
 
 
@@ -242,14 +244,14 @@ def fitted(
 def threshold(
     sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64], risk: float
 ) -> float:
-    """The lowest threshold above which at most `risk` of the answers are wrong, one more wrong one supposed.
+    """The lowest threshold above which at most `risk` of the answers are wrong, two more wrong ones supposed.
 
     `NEVER` where there is none: too few questions, or too many wrong answers, to show that.
     """
     order = np.argsort(-sure, kind="stable")
     ordered, weight = sure[order], weights[order]
-    one = weight.mean()
-    wrong = (np.cumsum(weight * ~right[order]) + one) / (np.cumsum(weight) + one)
+    supposed = _SUPPOSED * weight.mean()
+    wrong = (np.cumsum(weight * ~right[order]) + supposed) / (np.cumsum(weight) + supposed)
     last = np.append(ordered[1:] != ordered[:-1], True)  # equal ones are answered together
     good = np.flatnonzero(last & (wrong <= risk))
     return float(ordered[good[-1]]) if len(good) else NEVER
@@ -260,13 +262,14 @@ def _limit(
 ) -> float:
     """The threshold for `risk`; where the questions are too few to show one, the probability has to promise it."""
     found = threshold(sure, right, weights, risk)
-    return found if found != NEVER else 1 - risk
+    few = len(sure) * risk < 2 * _SUPPOSED
+    return 1 - risk if found == NEVER and few else found
 
 
 def weigh(
     covered: npt.NDArray[np.bool_], uncovered_share: float, counts: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Weights that make questions that no entry covers this share of all; their mean is 1 where both kinds are there."""
+    """Weights that make questions that no entry covers this share of all; their mean is 1 where both are there."""
     within = np.where(covered, counts / max(counts[covered].sum(), 1e-9), counts / max(counts[~covered].sum(), 1e-9))
     scaled: npt.NDArray[np.float64] = within * np.where(covered, 1 - uncovered_share, uncovered_share) * len(covered)
     return scaled

@@ -36,7 +36,7 @@ class Outcome(StrEnum):
 
 
 class Thresholds(Value):
-    """The least probabilities: that the first entry is right, to answer; that the first few hold it, to ask or ground."""
+    """The least probabilities: that the first entry is right, to answer; that the first few hold it, for the others."""
 
     answer: float
     ask: float

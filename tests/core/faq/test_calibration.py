@@ -108,7 +108,7 @@ def test_a_threshold_keeps_the_risk_on_its_own_questions(rows: list[tuple[float,
 
 def test_few_questions_promise_nothing() -> None:
     few = threshold(np.linspace(0.5, 1, 40), np.ones(40, dtype=bool), np.ones(40), 0.02)
-    many = threshold(np.linspace(0.5, 1, 60), np.ones(60, dtype=bool), np.ones(60), 0.02)
+    many = threshold(np.linspace(0.5, 1, 120), np.ones(120, dtype=bool), np.ones(120), 0.02)
     assert (few, many) == (NEVER, 0.5)
 
 
