@@ -59,7 +59,9 @@ def rate(
     if mine is None:
         mine = Feedback(generation_id=generation.id, participant_id=participant.id, created_at=now)
         session.add(mine)
-    mine.rating, mine.comment, mine.updated_at = rating, kept, now
+    if comment or mine.rating != rating:  # the same rating once more takes no comment away
+        mine.comment = kept
+    mine.rating, mine.updated_at = rating, now
     return kept == comment
 
 

@@ -218,7 +218,7 @@ class TestButtons:
         await asked.until(lambda: not answer.components)
 
     async def test_one_vote_a_person_that_can_be_changed(
-        self, discord: StandInDiscord, asked: Channel, ann: User, bob: User, database: Database
+        self, discord: StandInDiscord, bot: Bot, asked: Channel, ann: User, bob: User, database: Database
     ) -> None:
         answer = await complete(asked, discord, ann)
         await (await asked.press(ann, answer, "👍")).answered()
@@ -226,6 +226,8 @@ class TestButtons:
         form = await asked.press(ann, answer, "👎")
         sent = await form.submit({"comment": "too short"})
         assert await sent.answered() == text("feedback_thanks")
+        await (await asked.press(ann, answer, "👎")).opened()  # and closed again, which takes no comment away
+        await bot.settled()
         with database.read() as session:
             rows = session.scalars(select(Feedback).order_by(Feedback.participant_id)).all()
         assert [(row.rating, row.comment) for row in rows] == [(Rating.DOWN, "too short"), (Rating.UP, "")]
