@@ -30,7 +30,7 @@ from bots.explanation import facts, notes, prompt_lines
 from bots.rooms import Rooms
 from bots.splitting import split
 from bots.texts import sentence_for, text
-from core.errors import DatabaseUnavailable, PajamaError, ServiceUnavailable
+from core.errors import DatabaseUnavailable, EmptyMessage, PajamaError, ServiceUnavailable
 from core.history import TurnView
 from core.service import Service
 from core.values import ContextMessage, Person, Place, Rating, TurnState
@@ -82,8 +82,15 @@ class Messages:
             return await self._answer(message, settings, address, again=again)
         except PajamaError as error:
             log.info("A message was refused.", action="message_refused", code=error.code, event_id=str(message.id))
-            sentence = sentence_for(error, self._language(message, settings))
+            sentence = self._refusal(message, error, self._language(message, settings))
             return lambda: self._reply(message, sentence, kind="no")
+
+    def _refusal(self, message: discord.Message, error: PajamaError, language: str) -> str:
+        """Why the message is not answered; one that only Discord keeps from being read is not called empty."""
+        unread = not message.content and not self._client.intents.message_content
+        if isinstance(error, EmptyMessage) and unread:
+            return text("status_degraded", language)
+        return sentence_for(error, language)
 
     async def edited(self, message: discord.Message) -> None:
         """Ask again where the wording changed; a message that is only now said to the bot is answered.
@@ -176,7 +183,8 @@ class Messages:
             await self._find_member(message)
         asker = await self._asker(message, settings, address)
         words = await self._words(message, asker.language)
-        if not words and (asked_about := replied_to(message)) is not None:
+        asked_about = replied_to(message)
+        if not words and asked_about is not None and not asked_about.author.bot:
             words = words_of(asked_about, self._bot_id)
         parsed = commands.parse(words)
         if again and isinstance(parsed, commands.Call) and parsed.name not in commands.RECIPE_COMMANDS:

@@ -89,6 +89,16 @@ class TestTriggers:
         await idle_bot.settled()
         assert len(thread.answers) == 2
 
+    async def test_whoever_replies_with_what_it_may_not_read_is_told_so(
+        self, discord: StandInDiscord, idle_bot: Bot, worker: ScriptedWorker, general: Channel, ann: User
+    ) -> None:
+        discord.message_content_allowed = False
+        await idle_bot.start()
+        await general.say(ann, "hello", mentions=[discord.bot])
+        await general.until("You said: hello")
+        await general.say(ann, "and now?", reply_to=general.answers[0], ping=False)
+        await general.until(text("status_degraded"))
+
     async def test_a_forum_post_is_answered_where_the_bot_always_answers(
         self, bot: Bot, worker: ScriptedWorker, shop: Guild, ann: User
     ) -> None:
