@@ -48,7 +48,9 @@ def sentence_for(error: PajamaError, language: str) -> str:
     """What a person reads when this error keeps them from an answer. Never a stack trace."""
     known = _catalogue(negotiate([language]))
     sentence = known.get(f"error_{error.code}", known["error_error"])
-    values = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in vars(error).items()}
+    values = {
+        name: ", ".join(map(str, each)) if isinstance(each, tuple) else each for name, each in vars(error).items()
+    }
     return sentence.format_map(values)
 
 

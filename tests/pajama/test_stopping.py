@@ -90,6 +90,7 @@ def test_two_chats_at_once_share_one_worker(pajama: Pajama) -> None:
 def _paused_without_the_lock(pajama: Pajama, pid: int) -> bool:
     """Stop the process at a moment when it is not writing to SQLite, which would keep everyone else from it."""
     os.kill(pid, signal.SIGSTOP)
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     with closing(sqlite3.connect(pajama.data / "pajama.db", timeout=0, isolation_level=None)) as database:
         try:
             database.execute("BEGIN IMMEDIATE")
