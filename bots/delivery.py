@@ -103,21 +103,30 @@ async def deliver(service: Service, turn: TurnView, sink: ReplySink) -> TurnView
 
 async def deliver_surely(service: Service, turn: TurnView, sink: ReplySink) -> None:
     """`deliver`, tried again while a service is away; what the platform will never take is logged and given up."""
-    retry_s = _FIRST_RETRY_S
+    retry_s, refused = _FIRST_RETRY_S, False
     while True:
         try:
-            await deliver(service, turn, sink)
+            await (_give_up(service, turn) if refused else deliver(service, turn, sink))
         except DeliveryFailed as error:
             log.warning(
                 "A turn cannot be delivered.", action="delivery_failed", turn_id=turn.turn_id, reason=str(error)
             )
-            await service.mark_delivered(turn.turn_id, (await service.turn_status(turn.turn_id)).fence)
+            refused = True
         except ServiceUnavailable as error:
             log.warning("A delivery waits.", action="delivery_postponed", turn_id=turn.turn_id, reason=str(error))
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
-            continue
-        return
+        else:
+            return
+
+
+async def _give_up(service: Service, turn: TurnView) -> TurnView:
+    """Note a Turn as delivered once it has ended, so that nobody tries to bring it to the platform again."""
+    while not await service.mark_delivered(turn.turn_id, turn.fence):
+        async with aclosing(watch(service, turn.turn_id)) as updates:
+            async for update in updates:
+                turn = update.turn or turn
+    return turn
 
 
 async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledger) -> bool:

@@ -47,6 +47,7 @@ class Channel:
     calls: int = 0
     crash: Crash | None = None
     closed: bool = False
+    refused: int = 0
     _nonces: dict[str, str] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -57,6 +58,12 @@ class Channel:
     async def until(self, words: str) -> None:
         """Wait for `words` to stand in some message."""
         while not any(words in text for text in self.shown()):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def until_refused(self) -> None:
+        """Wait for something to be refused."""
+        while not self.refused:
             self._changed.clear()
             await self._changed.wait()
 
@@ -88,6 +95,8 @@ class Channel:
 
     def _arrive(self) -> None:
         if self.closed:
+            self.refused += 1
+            self._changed.set()
             raise DeliveryFailed
         if self.crash == Crash(self.calls, "before"):
             self.crash = None

@@ -10,7 +10,7 @@ import pytest
 
 from bots import replies
 from bots.courier import Courier
-from bots.delivery import deliver, nonce, notice_nonce
+from bots.delivery import deliver, deliver_surely, nonce, notice_nonce
 from bots.replies import watch
 from bots.splitting import split
 from bots.texts import failure_sentence, text
@@ -275,6 +275,20 @@ class TestResuming:
         await courier.settled()
         assert (gone.shown(), channel.shown()) == ([], ["You said: hello"])
         assert await service.undelivered("discord") == []
+
+    async def test_an_answer_that_is_refused_in_its_middle_is_noted_at_its_end_and_never_tried_again(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate
+    ) -> None:
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        turn, gone = await ask(service, "slow"), Channel(closed=True)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(deliver_surely(service, turn, ChannelSink(gone)))
+            await gone.until_refused()
+            await asyncio.wait({task}, timeout=0.1)
+            assert not task.done(), "the end is still to be noted"
+            gate.set()
+        assert await resumed(service, channel) == 0
+        assert (gone.refused, channel.shown()) == (1, [])
 
     async def test_another_platforms_turns_are_left_alone(
         self, service: Service, worker: ScriptedWorker, channel: Channel
