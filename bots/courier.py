@@ -31,6 +31,7 @@ class Courier:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._newest: dict[Place, asyncio.Task[None]] = {}
         self._again: dict[int, TurnView] = {}
+        self._left: set[int] = set()  # what nobody had delivered at the last look
 
     def deliver(self, turn: TurnView) -> None:
         """Deliver the Turn, after those of its Conversation that are on their way.
@@ -51,6 +52,20 @@ class Courier:
         for _, turn in sorted(waiting.items()):
             self.deliver(turn)
         return len(waiting)
+
+    async def take_over(self, platform: str) -> int:
+        """Deliver what was undelivered at the last look already: the bot that was to do it has ended.
+
+        While one bot takes over from another both are told of a message, and only the first to store it delivers it.
+        Returns how many Turns that are.
+        """
+        undelivered = {turn.turn_id: turn for turn in await self._service.undelivered(platform)}
+        left = {turn_id: turn for turn_id, turn in sorted(undelivered.items()) if turn_id not in self._tasks}
+        taken = [turn for turn_id, turn in left.items() if turn_id in self._left]
+        self._left = set(left)
+        for turn in taken:
+            self.deliver(turn)
+        return len(taken)
 
     async def settled(self) -> None:
         """Wait until nothing is on its way."""

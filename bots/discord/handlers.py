@@ -76,11 +76,19 @@ class Handlers:
         await register_commands(self._client, self._service)
 
     async def beat(self) -> None:
-        """Say again and again that the bot is connected, while it is; without end."""
+        """Say again and again that the bot is connected, while it is, and take over what others left; without end."""
         while True:
             if self._client.is_ready() and not self._client.is_closed():
                 await self._say_connected()
+                await self._take_over()
             await asyncio.sleep(BEAT_S)
+
+    async def _take_over(self) -> None:
+        try:
+            if taken := await self.courier.take_over(PLATFORM):
+                log.info("Answers of another bot are delivered.", action="taken_over", turns=taken)
+        except ServiceUnavailable as error:
+            log.warning("What others left is not known.", action="take_over_failed", reason=str(error))
 
     async def _say_connected(self) -> None:
         try:

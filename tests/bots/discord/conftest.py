@@ -68,6 +68,13 @@ class Bot:
     service: Service
     discord: StandInDiscord
     task: asyncio.Task[None] | None = None
+    client: WatchedClient | None = None
+
+    @property
+    def is_delivering(self) -> bool:
+        """Whether an answer is on its way by this bot."""
+        assert self.client is not None and self.client.handlers is not None
+        return bool(self.client.handlers.courier._tasks)
 
     async def settled(self) -> None:
         """Wait until everything that the servers told is handled, and every answer delivered, or the bot is gone."""
@@ -96,6 +103,7 @@ class Bot:
         if self.task.done():
             connected.cancel()
             self.task.result()
+        self.client = WatchedClient.newest
 
     async def stop(self) -> None:
         """End where it is."""
