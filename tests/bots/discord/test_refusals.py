@@ -126,7 +126,8 @@ class TestTwoBots:
             second.client = WatchedClient.newest
             yield second
         finally:
-    
+            await stop(second)
+
     async def test_they_answer_once(
         self, bot: Bot, second: Bot, asked: Channel, ann: User, bob: User, database: Database
     ) -> None:
