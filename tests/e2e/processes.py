@@ -47,8 +47,8 @@ class Workers:
             command = [sys.executable, "-m", "tests.e2e.answering_worker"]
             self.processes.append(subprocess.Popen(command, env=self.environment, stdout=out, stderr=out))
 
-    def kill_one_at_work(self, database: Database) -> None:
-        """Kill a process that holds a Turn, so that the kill falls into work; none where everything is answered."""
+    def kill_one_at_work(self, database: Database) -> bool:
+        """Kill a process that holds a Turn, so that the kill falls into work; False where everything is answered."""
         while has_open_turns(database):
             for process in self.processes:
                 process.send_signal(signal.SIGSTOP)  # what it holds now, it holds until it is killed
@@ -57,8 +57,9 @@ class Workers:
                     process.wait()
                     self.processes.remove(process)
                     self.start()
-                    return
+                    return True
                 process.send_signal(signal.SIGCONT)
+        return False
 
     def stop(self) -> None:
         for process in self.processes:

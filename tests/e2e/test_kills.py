@@ -104,12 +104,14 @@ async def kill_now_and_then(
     for kill in kills:
         for _ in range(each):
             await progress.acquire()
-        await asyncio.to_thread(kill)
+        while not await asyncio.to_thread(kill):  # no worker is at work just now
+            await progress.acquire()
 
 
-def kill_and_restart(valkey: EmbeddedValkey) -> None:
+def kill_and_restart(valkey: EmbeddedValkey) -> bool:
     os.kill(valkey.pid, signal.SIGKILL)
     valkey.start()
+    return True
 
 
 @asynccontextmanager
