@@ -17,6 +17,10 @@ from sqlalchemy.orm import Session
 from core import recipes
 from core.conversations import find_conversation
 from core.errors import NotFound
+from core.faq import finding, matches, passages
+from core.faq.finding import Finding, Kept
+from core.faq.matches import DecisionView
+from core.faq.models import FaqDecision
 from core.models import (
     Conversation,
     Delivery,
@@ -40,7 +44,7 @@ FORGOTTEN = "[…]"
 
 @dataclass(frozen=True, slots=True)
 class GenerationView:
-    """One answer. `rating` is the asker's own."""
+    """One answer. `rating` is the asker's own; `finding` is what FAQs gave to it, None where none was asked."""
 
     generation_id: int
     number: int
@@ -52,6 +56,7 @@ class GenerationView:
     usage: Usage
     timings_ms: dict[str, float]
     rating: Rating | None
+    finding: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,10 @@ class PromptMessage:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a Turn was answered as it was. `exact` is false where words, recipe or persona are no longer the same."""
+    """Why a Turn was answered as it was. `exact` is false where words, recipe or persona are no longer the same.
+
+    `messages` are empty where no model was asked; `decision` is what was decided where a FAQ was.
+    """
 
     turn: TurnView
     messages: tuple[PromptMessage, ...]
@@ -101,11 +109,13 @@ class Explanation:
     left_out: int
     budget: int
     sampling: dict[str, Any]
+    decision: DecisionView | None = None
 
 
 # Built once: putting a statement together costs more than SQLite takes to run it.
 _MESSAGE, _REVISION, _PERSON, _TURN, _GENERATION = tables(Message, MessageRevision, Participant, Turn, Generation)
 _CONVERSATION, _WORKSPACE, _FEEDBACK, _DELIVERY = tables(Conversation, Workspace, Feedback, Delivery)
+(_DECISION,) = tables(FaqDecision)
 _ANSWER = _GENERATION.alias("any_answer")
 _NEWEST_REVISION = and_(_REVISION.c.message_id == _MESSAGE.c.id, _REVISION.c.number == _MESSAGE.c.revision)
 _SELECTED = and_(_GENERATION.c.turn_id == _TURN.c.id, _GENERATION.c.selected)
@@ -162,6 +172,8 @@ _VIEWS = (
         _WORKSPACE.c.platform,
         _WORKSPACE.c.external_id.label("workspace"),
         _FEEDBACK.c.rating,
+        _DECISION.c.outcome.label("finding"),
+        _DECISION.c.reason.label("finding_reason"),
         *(
             _GENERATION.c[name].label(f"answer_{name}")
             for name in (
@@ -180,6 +192,7 @@ _VIEWS = (
         _FEEDBACK,
         and_(_FEEDBACK.c.generation_id == _GENERATION.c.id, _FEEDBACK.c.participant_id == _TURN.c.participant_id),
     )
+    .outerjoin(_DECISION, _DECISION.c.generation_id == _GENERATION.c.id)
 )  # fmt: skip
 _VIEW = _VIEWS.where(_TURN.c.id == bindparam("of_turn"))
 _PAGE = (
@@ -235,7 +248,7 @@ def conversation_view(session: Session, place: Place, limit: int, before_seq: in
         "before_seq": _NO_SEQ if before_seq is None else before_seq,
         "most": limit,
     }
-    return [_view(row) for row in reversed(session.execute(_PAGE, bounds).all())]
+    return _views(session, session.execute(_PAGE, bounds).all()[::-1])
 
 
 def scoped_turn_view(session: Session, place: Place, turn_id: int) -> TurnView:
@@ -251,27 +264,33 @@ def turn_view(session: Session, turn_id: int) -> TurnView:
     row = session.execute(_VIEW, {"of_turn": turn_id}).one_or_none()
     if row is None:
         raise NotFound(f"There is no turn {turn_id}.")
-    return _view(row)
+    return _views(session, [row])[0]
 
 
 def undelivered(session: Session, platform: str, limit: int) -> list[TurnView]:
     """Turns of a platform that ended while nobody delivered them, oldest first."""
-    return [_view(row) for row in session.execute(_UNDELIVERED, {"on_platform": platform, "most": limit})]
+    return _views(session, session.execute(_UNDELIVERED, {"on_platform": platform, "most": limit}).all())
 
 
 def open_turns(session: Session, platform: str, limit: int) -> list[TurnView]:
     """Turns of a platform that are queued or running, oldest first."""
-    return [_view(row) for row in session.execute(_OPEN, {"on_platform": platform, "most": limit})]
+    return _views(session, session.execute(_OPEN, {"on_platform": platform, "most": limit}).all())
 
 
 def turn_of_message(session: Session, platform: str, workspace: str, external_id: str) -> TurnView | None:
     """The Turn of whose answers a chunk stands on the platform as this message; an earlier answer counts too."""
     values = {"on_platform": platform, "in_workspace": workspace, "as_message": external_id}
-    row = session.execute(_OF_MESSAGE, values).one_or_none()
-    return _view(row) if row is not None else None
+    return next(iter(_views(session, session.execute(_OF_MESSAGE, values).all())), None)
 
 
-def _view(row: Any) -> TurnView:
+def _views(session: Session, rows: Sequence[Any]) -> list[TurnView]:
+    """The rows as views, with what FAQs gave where one was asked."""
+    kept = [Kept(r.answer_id, r.finding, r.finding_reason, r.answer_text) for r in rows if r.finding is not None]
+    found = finding.load(session, kept) if kept else {}
+    return [_view(row, found.get(row.answer_id)) for row in rows]
+
+
+def _view(row: Any, found: Finding | None) -> TurnView:
     place = {"platform": row.platform, "workspace": row.workspace, "conversation": row.conversation}
     return TurnView(
         turn_id=row.id,
@@ -289,11 +308,11 @@ def _view(row: Any) -> TurnView:
         target=row.target,
         queued_at=row.queued_at,
         delivered_at=row.delivered_at,
-        answer=_generation_view(row) if row.answer_id is not None else None,
+        answer=_generation_view(row, found) if row.answer_id is not None else None,
     )
 
 
-def _generation_view(row: Any) -> GenerationView:
+def _generation_view(row: Any, found: Finding | None) -> GenerationView:
     return GenerationView(
         generation_id=row.answer_id,
         number=row.answer_number,
@@ -309,15 +328,22 @@ def _generation_view(row: Any) -> GenerationView:
         ),
         timings_ms=row.answer_timings_ms or {},
         rating=row.rating,
+        finding=found,
     )
 
 
 def explain(session: Session, turn_id: int) -> Explanation:
-    """The Prompt of the Turn's selected Generation, rendered again. Raises NotFound where it has no answer yet."""
+    """The Prompt of the Turn's selected Generation, rendered again, and what its FAQs decided.
+
+    Raises NotFound where it has no answer yet.
+    """
     turn = turn_view(session, turn_id)
     generation = session.get(Generation, turn.answer.generation_id) if turn.answer else None
-    if generation is None or generation.prompt is None:
+    decision = matches.of_generation(session, generation.id) if generation else None
+    if generation is None or (generation.prompt is None and decision is None):
         raise NotFound(f"Turn {turn_id} has no answer yet.")
+    if generation.prompt is None:  # the curated answer, or none: no model was asked
+        return Explanation(turn, (), True, turn.recipe, "", 0, 0, {}, decision)
     record = PromptRecord.model_validate(generation.prompt)
     messages, exact = _rendered_again(session, record)
     return Explanation(
@@ -329,6 +355,7 @@ def explain(session: Session, turn_id: int) -> Explanation:
         left_out=record.left_out,
         budget=record.budget,
         sampling=generation.sampling or {},
+        decision=decision,
     )
 
 
@@ -338,7 +365,12 @@ def _rendered_again(session: Session, record: PromptRecord) -> tuple[tuple[Promp
     recipe = recipes.load(record.recipe, {record.recipe: source.source} if source else None)
     speeches = _recall(session, (*record.history, record.newest))
     prompt = render_again(
-        record, recipe, newest=speeches[-1], history=speeches[:-1], persona=persona.source if persona else ""
+        record,
+        recipe,
+        newest=speeches[-1],
+        history=speeches[:-1],
+        passages=passages.recall(session, record.passages),
+        persona=persona.source if persona else "",
     )
     exact = source is not None and persona is not None and not any(s.text == FORGOTTEN for s in speeches)
     return tuple(PromptMessage(part.role, part.text) for part in prompt.parts), exact

@@ -32,6 +32,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from core.database import Database, insert_new
 from core.errors import FailureCode, LeaseLost
+from core.faq import matches
+from core.faq.matches import Decided
 from core.models import (
     Conversation,
     Generation,
@@ -93,7 +95,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a claimed Turn ended. `prompt` is a PromptRecord as JSON; `cut_seq` is the Conversation's from now on."""
+    """How a claimed Turn ended. `prompt` is a PromptRecord as JSON; `cut_seq` is the Conversation's from now on.
+
+    `decided` is what its FAQs gave, where any was asked.
+    """
 
     turn_id: int
     generation_id: int
@@ -111,6 +116,7 @@ class Outcome:
     sources: tuple[Source, ...] = ()
     cut_seq: int | None = None
     timings_ms: dict[str, float] | None = None
+    decided: Decided | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +303,7 @@ _END_TURN = (
         finished_at=bindparam("now"),
         cancel_requested=False,
     )
-    .returning(_TURN.c.conversation_id)
+    .returning(_TURN.c.conversation_id, _TURN.c.workspace_id)
 )
 
 _DESELECT = (
@@ -328,7 +334,7 @@ def finish(session: Session, outcome: Outcome, now: datetime) -> None:
 
     An answer of no words whose Turn was cancelled, or which failed, leaves an earlier selected Generation selected.
     """
-    conversation_id = _end_turn(session, outcome, now)
+    ended = _end_turn(session, outcome, now)
     selected = bool(outcome.text) or outcome.state is TurnState.DONE
     if selected:
         session.execute(_DESELECT, {"of_turn": outcome.turn_id})
@@ -350,10 +356,12 @@ def finish(session: Session, outcome: Outcome, now: datetime) -> None:
     session.execute(_END_GENERATION, {"of_generation": outcome.generation_id, **values})
     _keep_sources(session, outcome.sources, now)
     if outcome.cut_seq is not None:
-        session.execute(_MOVE_CUT, {"of_conversation": conversation_id, "to_seq": outcome.cut_seq})
+        session.execute(_MOVE_CUT, {"of_conversation": ended.conversation_id, "to_seq": outcome.cut_seq})
+    if outcome.decided is not None:
+        matches.record(session, outcome.generation_id, outcome.turn_id, ended.workspace_id, outcome.decided, now)
 
 
-def _end_turn(session: Session, outcome: Outcome, now: datetime) -> int:
+def _end_turn(session: Session, outcome: Outcome, now: datetime) -> Any:
     values = {
         "of_turn": outcome.turn_id,
         "at_fence": outcome.fence,
@@ -361,10 +369,10 @@ def _end_turn(session: Session, outcome: Outcome, now: datetime) -> int:
         "with_failure": outcome.failure,
         "now": now,
     }
-    conversation_id: int | None = session.scalar(_END_TURN, values)
-    if conversation_id is None:
+    ended = session.execute(_END_TURN, values).one_or_none()
+    if ended is None:
         raise LeaseLost(f"Turn {outcome.turn_id} is no longer held with fence {outcome.fence}.")
-    return conversation_id
+    return ended
 
 
 def _keep_sources(session: Session, sources: tuple[Source, ...], now: datetime) -> None:

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from core.faq.classifier import Matrix, hold_out
-from core.faq.decision import AMONG, Evidence, Sureness, Thresholds, evidence_of, evidence_row, probability
+from core.faq.decision import Evidence, Sureness, Thresholds, evidence_of, evidence_row, probability
 from core.faq.index import CollectionIndex, Snapshot, training_rows
+from core.faq.passages import AMONG
 from core.values import Value
 
 MOST_HELD_OUT = 4_000

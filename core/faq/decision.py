@@ -15,10 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.faq.index import Hit
+from core.faq.passages import AMONG
 from core.values import Value
-
-AMONG = 3
-"""How many of the first hits may be offered when asking back, or go into a grounded prompt."""
 
 Evidence = npt.NDArray[np.float64]  # (questions, 4): 1, and the logarithms of score, lead over the second, nearness
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from core.faq.calibration import Mode, RiskRow, Trials, mode_of
-from core.faq.decision import AMONG, Outcome, Sureness, decide, evidence_of, evidence_row, probability
+from core.faq.decision import Outcome, Sureness, decide, evidence_of, evidence_row, probability
 from core.faq.index import CollectionIndex, Hit
 from core.faq.measures import auroc, reciprocal_rank
+from core.faq.passages import AMONG
 from core.values import Value
 
 RANKS = 50

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, delete, func, insert, select
+from sqlalchemy import and_, bindparam, case, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from core.faq.entry import Entry
@@ -87,12 +87,19 @@ class Helpfulness:
     not_helpful: int
 
 
+# Built once: putting a statement together costs more than SQLite takes to run it.
+_REPLACED = tuple(
+    delete(table).where(table.c.generation_id == bindparam("of_generation")) for table in (_MATCH, _DECISION)
+)
+_ADD_DECISION, _ADD_MATCHES = insert(_DECISION), insert(_MATCH)
+
+
 def record(
     session: Session, generation_id: int, turn_id: int, workspace_id: int, decided: Decided, now: datetime
 ) -> None:
     """Keep what was decided about a Generation; what an earlier attempt wrote is replaced."""
-    for table in (_MATCH, _DECISION):
-        session.execute(delete(table).where(table.c.generation_id == generation_id))
+    for statement in _REPLACED:
+        session.execute(statement, {"of_generation": generation_id})
     row = {
         "generation_id": generation_id,
         "turn_id": turn_id,
@@ -103,9 +110,9 @@ def record(
         "embedder": decided.embedder,
         "created_at": now,
     }
-    session.execute(insert(_DECISION), row)
+    session.execute(_ADD_DECISION, row)
     if decided.found:
-        session.execute(insert(_MATCH), _rows(generation_id, decided.found))
+        session.execute(_ADD_MATCHES, _rows(generation_id, decided.found))
 
 
 def of_generation(session: Session, generation_id: int) -> DecisionView | None:

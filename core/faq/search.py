@@ -17,9 +17,10 @@ import structlog
 from core.database import Database
 from core.faq import collections, matches
 from core.faq.calibration import Calibration, Mode, default, mode_of
-from core.faq.decision import AMONG, Decision, Outcome, Sureness, decide
+from core.faq.decision import Decision, Outcome, Sureness, decide
 from core.faq.embedding import Embedder
 from core.faq.index import CollectionIndex
+from core.faq.passages import AMONG, reference_of
 from core.recipes import Passage
 
 log = structlog.get_logger(__name__)
@@ -51,8 +52,8 @@ class Verdict:
             for entry in (match.hit.stored.entry,)
         )
 
-    def decided(self) -> matches.Decided:
-        """What is kept of it in SQL, for `why`."""
+    def decided(self, given: str, reason: str | None = None) -> matches.Decided:
+        """What is kept in SQL: what was given, a `Given`, and why, where that is not for the decision's own reason."""
         decision = self.decision
         found = tuple(
             matches.Found(
@@ -68,6 +69,7 @@ class Verdict:
         )
         told: dict[str, Any] = {
             **decision.thresholds.model_dump(),
+            "decided": decision.outcome,
             "first": decision.probability_first,
             "among": decision.probability_among,
             "mode": self.mode,
@@ -75,7 +77,7 @@ class Verdict:
             "collection": self.collection,
             "revision": self.revision,
         }
-        return matches.Decided(decision.outcome, decision.reason, told, self.embedder, found)
+        return matches.Decided(given, reason or decision.reason, told, self.embedder, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +158,6 @@ class FaqSearch:
             return None
         calibration = Calibration.model_validate(stored)
         return calibration if calibration.embedder == self.embedder_revision else None
-
-
-def reference_of(entry_id: int, version: int) -> str:
-    """Names an entry's version for good: in a Prompt's record and in a citation."""
-    return f"faq:{entry_id}@{version}"
 
 
 def _sureness(calibration: Calibration | None, mode: Mode) -> tuple[Sureness, str]:

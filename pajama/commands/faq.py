@@ -269,7 +269,7 @@ def _show_entries(entries: list[Entry], *, as_json: bool) -> None:
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
-    decided = verdict.decided()
+    decided = verdict.decided(verdict.outcome)
     rows = zip(verdict.decision.matches, decided.found, strict=True)
     return {
         "outcome": verdict.outcome.value,

@@ -10,8 +10,10 @@ from sqlalchemy import select
 from core.faq import collections, matches
 from core.faq.calibration import calibrate
 from core.faq.decision import Outcome
+from core.faq.finding import Given
 from core.faq.index import CollectionIndex
-from core.faq.search import FaqSearch, reference_of
+from core.faq.passages import reference_of
+from core.faq.search import FaqSearch
 from core.feedback import rate
 from core.models import Workspace
 from core.values import Person, Place, Rating
@@ -124,9 +126,8 @@ def decided(shelf: Shelf, chat: Chat, asked: str, event: str) -> tuple[int, int]
     verdict = search.search(claimed.workspace_id, asked, day=DAY)
     with chat.database.write() as session:
         for _ in range(2):  # a second attempt replaces what the first one wrote
-            matches.record(
-                session, claimed.generation_id, claimed.turn_id, claimed.workspace_id, verdict.decided(), chat.now
-            )
+            kept = verdict.decided(Given(verdict.outcome))
+            matches.record(session, claimed.generation_id, claimed.turn_id, claimed.workspace_id, kept, chat.now)
     chat.finish(claimed)
     return received.turn_id, claimed.generation_id
 
