@@ -15,6 +15,7 @@ PajamaError
 │   ├── UnknownRecipe
 │   ├── UnknownCommand
 │   ├── BadCommand
+│   ├── UnknownCollection    the Workspace sees no FAQ collection of that name
 │   └── BadSetting
 │       └── UnknownSetting
 ├── NotFound                 no such Turn, Generation or Conversation in this Workspace
@@ -175,6 +176,17 @@ class BadCommand(MessageRefused):
         super().__init__(f"/{name} is used so: {usage}")
         self.name = name
         self.usage = usage
+
+
+class UnknownCollection(MessageRefused):
+    """There is no such FAQ collection. `known` names those that there are."""
+
+    code = "unknown_collection"
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"There is no FAQ collection {name!r}; there are {', '.join(known) or 'none'}.")
+        self.name = name
+        self.known = known or ("–",)
 
 
 class BadSetting(MessageRefused):

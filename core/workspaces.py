@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session
 from core import recipes
 from core.database import insert_new
 from core.errors import BadSetting, RecipeError, SettingsError, UnknownRecipe, UnknownSetting
+from core.faq import collections
+from core.faq.collections import MAX_NAME_CHARS
 from core.models import Workspace
 from core.values import Identifier, Value, clean_text
 
@@ -44,7 +46,17 @@ def _cleaned(value: object) -> object:
     return clean_text(value) if isinstance(value, str) else value
 
 
+def _names(value: object) -> object:
+    return _words(_cleaned(value))
+
+
 Ids = Annotated[tuple[Identifier, ...], BeforeValidator(_words), Field(max_length=MAX_ENTRIES)]
+Collections = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS)], ...],
+    BeforeValidator(_names),
+    Field(max_length=MAX_ENTRIES),
+]
+FaqMode = Literal["assistant", "faq-only", "off"]
 Turns = Annotated[int, Field(ge=1, le=MAX_TURNS)]
 Language = Annotated[
     str,
@@ -61,6 +73,8 @@ class ChannelSettings(Value):
     recipe: Annotated[Literal["chat", "faq", "write", "translate", "understand"], BeforeValidator(_word)] | None = None
     answer: Annotated[Literal["mention", "always", "never"], BeforeValidator(_word)] | None = None
     read_context: Annotated[bool, BeforeValidator(_word)] | None = None
+    faq_mode: Annotated[FaqMode, BeforeValidator(_word)] | None = None
+    faq_collections: Collections | None = None
 
 
 class WorkspaceSettings(ChannelSettings):
@@ -111,6 +125,8 @@ _RIGHT: dict[str, tuple[str, ...]] = {
     "recipe": recipes.NAMES,
     "answer": ("mention", "always", "never"),
     "read_context": ("on", "off"),
+    "faq_mode": ("assistant", "faq-only", "off"),
+    "faq_collections": (f"NAME NAME … (≤ {MAX_ENTRIES})",),
     "allowed_users": _IDS,
     "allowed_roles": _IDS,
     "allowed_channels": _IDS,
@@ -147,11 +163,13 @@ def change(
 ) -> WorkspaceSettings:
     """Set `name`, for one channel where it is given; None brings the default back. Words are read as people type them.
 
-    Raises UnknownSetting with the names that there are, and BadSetting with what would be right.
+    Raises UnknownSetting with the names that there are, BadSetting with what would be right, and UnknownCollection.
     """
     _check_name(name, channel)
     checked = None if value is None else _checked(name, value)
     row = _locked(session, platform, workspace, now)
+    if name == "faq_collections" and checked:
+        collections.check_names(session, row.id, checked)
     changed = copy.deepcopy(row.settings)
     holder = changed if channel is None else changed.setdefault("channels", {}).setdefault(channel, {})
     holder.pop(name, None)
@@ -173,7 +191,7 @@ def _check_name(name: str, channel: str | None) -> None:
         raise BadSetting(name, ("here=workspace",))
 
 
-def _checked(name: str, value: object) -> object:
+def _checked(name: str, value: object) -> Any:
     """`value` as it is stored. Raises BadSetting."""
     try:
         checked = WorkspaceSettings.model_validate({name: value}).model_dump(mode="json")[name]

@@ -14,7 +14,7 @@ from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core.errors import FaqRefused, NotFound
+from core.errors import FaqRefused, NotFound, UnknownCollection
 from core.faq.changes import Changes, compare
 from core.faq.entry import MAX_KEY_CHARS, Entry
 from core.faq.models import FaqCollection, FaqEntry, FaqVersion
@@ -99,6 +99,19 @@ def visible(session: Session, workspace_id: int | None) -> list[CollectionView]:
     own_first = _COLLECTION.c.workspace_id.is_(None)
     rows = session.execute(query.order_by(_COLLECTION.c.name, own_first))
     return [_collection_view(row) for row in rows]
+
+
+def names(session: Session, workspace_id: int | None) -> tuple[str, ...]:
+    """The names of the collections that the Workspace sees, each once."""
+    return tuple(dict.fromkeys(view.name for view in visible(session, workspace_id)))
+
+
+def check_names(session: Session, workspace_id: int | None, wanted: Iterable[str]) -> None:
+    """Raises UnknownCollection, with the names that there are, where the Workspace does not see one of `wanted`."""
+    there = names(session, workspace_id)
+    for name in wanted:
+        if name not in there:
+            raise UnknownCollection(name, there)
 
 
 def live(session: Session) -> list[FaqCollection]:
@@ -210,10 +223,11 @@ def _owned_by(workspace_id: int | None) -> Any:
 
 
 def _usable(name: str) -> str:
-    wrong = not name or len(name) > MAX_NAME_CHARS or any(c.isspace() or not c.isprintable() or c in "~/" for c in name)
-    if wrong:
+    unusable = any(c.isspace() or not c.isprintable() or c in "~/,;，、；" for c in name)  # lists of names are typed
+    if not name or len(name) > MAX_NAME_CHARS or unusable:
         raise FaqRefused(
-            f"A collection's name has 1 to {MAX_NAME_CHARS} characters without spaces, ~ and /; {name[:40]!r} has not."
+            f"A collection's name has 1 to {MAX_NAME_CHARS} characters without spaces, commas, semicolons, ~ and /;"
+            f" {name[:40]!r} has not."
         )
     return name
 

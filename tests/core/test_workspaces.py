@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from core import recipes, workspaces
-from core.errors import BadSetting, SettingsError, UnknownSetting
+from core.errors import BadSetting, SettingsError, UnknownCollection, UnknownSetting
+from core.faq import collections
 from core.models import Workspace
 from core.workspaces import CHANNEL_NAMES, MAX_ENTRIES, NAMES, ChannelSettings, WorkspaceSettings
 from tests.core.conftest import Chat
@@ -25,6 +26,8 @@ CHANNEL_VALUES = {
     "recipe": st.sampled_from(recipes.NAMES),
     "answer": st.sampled_from(["mention", "always", "never"]),
     "read_context": st.booleans(),
+    "faq_mode": st.sampled_from(["assistant", "faq-only", "off"]),
+    "faq_collections": st.lists(st.sampled_from(["shop", "常见问题"]), max_size=2),
 }
 CHANNELS = st.fixed_dictionaries({}, optional=CHANNEL_VALUES).map(ChannelSettings.model_validate)
 
@@ -56,6 +59,7 @@ class TestReading:
             ("answer", "ALWAYS", "always"),
             ("read_context", "On", True),
             ("read_context", "no", False),
+            ("faq_mode", "FAQ-only ", "faq-only"),
             ("allowed_users", "1 2,3， 4、5;6 1", ("1", "2", "3", "4", "5", "6")),
             ("allowed_roles", ["r1", "r2", "r1"], ("r1", "r2")),
             ("turns_per_day", "100", 100),
@@ -75,6 +79,8 @@ class TestReading:
             ("recipe", "dance"),
             ("answer", "sometimes"),
             ("read_context", "perhaps"),
+            ("faq_mode", "sometimes"),
+            ("faq_collections", "x" * 81),
             ("allowed_users", "x" * 201),
             ("allowed_users", "名字"),
             ("allowed_users", " ".join(map(str, range(MAX_ENTRIES + 1)))),
@@ -162,6 +168,28 @@ def test_every_setting_is_explained() -> None:
     page = (Path(__file__).parents[2] / "docs" / "workspaces.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `(\w+)` \| (yes)?", page, re.MULTILINE)
     assert {name: bool(yes) for name, yes in told} == {name: name in CHANNEL_NAMES for name in NAMES}
+
+
+class TestCollections:
+    """FAQs that are answered from are named as they are; a wrong name is told the right ones."""
+
+    def test_those_that_the_workspace_sees_can_be_named(self, chat: Chat) -> None:
+        with chat.database.write() as session:
+            mine, other = (workspaces._locked(session, "web", name, chat.now).id for name in ("w", "other"))
+            for name, owner in (("shop", mine), ("常见问题", None), ("secret", other)):
+                collections.create(session, name, owner, chat.now)
+        named = change(chat, "faq_collections", " shop，常见问题 shop")
+        assert named.faq_collections == ("shop", "常见问题")
+        assert change(chat, "faq_collections", "shop", "ch").for_channel("ch").faq_collections == ("shop",)
+        with pytest.raises(UnknownCollection) as refused:
+            change(chat, "faq_collections", "shop secret")
+        assert (refused.value.name, refused.value.known) == ("secret", ("shop", "常见问题"))
+        assert change(chat, "faq_collections", None).faq_collections is None
+
+    def test_where_there_is_none_that_is_told(self, chat: Chat) -> None:
+        with pytest.raises(UnknownCollection) as refused:
+            change(chat, "faq_collections", "shop")
+        assert refused.value.known == ("–",)
 
 
 class TestKeeping:
