@@ -9,6 +9,17 @@ from bots.texts import text
 from core.history import Explanation
 
 
+def summary(explanation: Explanation, language: str) -> str:
+    """The facts and notes as one text, for platforms that show the Prompt as a file."""
+    lines = [f"**{name}**: {value}" for name, value in facts(explanation, language)]
+    return "\n".join([*lines, *notes(explanation, language)])
+
+
+def prompt_file(explanation: Explanation) -> tuple[str, bytes]:
+    """The Prompt as a file, with its name: it may be longer than a message."""
+    return f"prompt-{explanation.turn.turn_id}.txt", "\n\n".join(prompt_lines(explanation)).encode()
+
+
 def facts(explanation: Explanation, language: str) -> list[tuple[str, str]]:
     """What is known of the answer, each with its name."""
     answer = explanation.turn.answer

@@ -24,7 +24,7 @@ from bots.discord.sink import MAX_CHARS
 from bots.discord.slash import Chosen, Menu
 from bots.discord.targets import Target
 from bots.discord.wire import Refused, surely
-from bots.explanation import facts, notes, prompt_lines
+from bots.explanation import prompt_file, summary
 from bots.rooms import Rooms
 from bots.splitting import split
 from bots.texts import negotiate, sentence_for, text
@@ -209,11 +209,7 @@ class Interactions:
     # What is said
 
     async def _explain(self, interaction: discord.Interaction, explanation: Explanation, language: str) -> None:
-        """The facts as a message, the Prompt as a file: it may be longer than a message."""
-        lines = [f"**{name}**: {value}" for name, value in facts(explanation, language)]
-        lines += notes(explanation, language)
-        prompt = "\n\n".join(prompt_lines(explanation)).encode()
-        await self._say(interaction, "\n".join(lines), (f"prompt-{explanation.turn.turn_id}.txt", prompt))
+        await self._say(interaction, summary(explanation, language), prompt_file(explanation))
 
     async def _say(self, interaction: discord.Interaction, words: str, file: tuple[str, bytes] | None = None) -> None:
         """Complete the interaction with `words`, whether it was acknowledged or not, in as many messages as it takes."""

@@ -8,7 +8,6 @@ channel. The same message again, from a second gateway event or a backfill, is t
 from __future__ import annotations
 
 import asyncio
-import io
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -19,16 +18,14 @@ from bots import commands
 from bots.attachments import Attachment, Attachments
 from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
 from bots.courier import Courier
-from bots.discord.apology import NOT_ALLOWED, apologise
 from bots.discord.inbound import Address, address_of, person_of, replied_to, words_of
 from bots.discord.lines import Lines
 from bots.discord.places import PLATFORM, asker_of, channel_of, is_shared, place_of, settings_channel, workspace_of
-from bots.discord.sink import MAX_CHARS
+from bots.discord.speaking import Speaker
 from bots.discord.targets import Target
 from bots.discord.wire import Refused, surely
-from bots.explanation import facts, notes, prompt_lines
+from bots.explanation import prompt_file, summary
 from bots.rooms import Rooms
-from bots.splitting import split
 from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, EmptyMessage, PajamaError, ServiceUnavailable
 from core.history import TurnView
@@ -54,7 +51,7 @@ class Messages:
         self, client: discord.Client, service: Service, courier: Courier, rooms: Rooms, attachments: Attachments
     ) -> None:
         self._client, self._service, self._courier = client, service, courier
-        self._rooms, self._attachments = rooms, attachments
+        self._rooms, self._attachments, self._speaker = rooms, attachments, Speaker(client)
         self.lines = Lines()
         self._heard: OrderedDict[int, deque[ContextMessage]] = OrderedDict()
 
@@ -82,8 +79,9 @@ class Messages:
             return await self._answer(message, settings, address, again=again)
         except PajamaError as error:
             log.info("A message was refused.", action="message_refused", code=error.code, event_id=str(message.id))
-            sentence = self._refusal(message, error, self._language(message, settings))
-            return lambda: self._reply(message, sentence, kind="no")
+            language = self._language(message, settings)
+            sentence = self._refusal(message, error, language)
+            return lambda: self._speaker.reply(message, sentence, language, kind="no")
 
     def _refusal(self, message: discord.Message, error: PajamaError, language: str) -> str:
         """Why the message is not answered; one that only Discord keeps from being read is not called empty."""
@@ -167,7 +165,7 @@ class Messages:
             raise
         except PajamaError as error:
             sentence = sentence_for(error, language)
-            return lambda: self._reply(message, sentence, kind="no")
+            return lambda: self._speaker.reply(message, sentence, language, kind="no")
 
         async def answer() -> None:
             for turn in filter(None, edited):
@@ -227,17 +225,16 @@ class Messages:
             self._courier.deliver(outcome.turn)
 
     async def _tell(self, message: discord.Message, outcome: Outcome, asker: Asker) -> None:
+        language = asker.language
         match outcome:
             case Told(text=words):
                 self._rooms.forget_settings(asker.place.workspace)
-                await self._reply(message, words, kind="told")
+                await self._speaker.reply(message, words, language, kind="told")
             case Explained(explanation=explanation):
-                lines = [f"**{name}**: {value}" for name, value in facts(explanation, asker.language)]
-                prompt = "\n\n".join(prompt_lines(explanation)).encode()
-                file = (f"prompt-{explanation.turn.turn_id}.txt", prompt)
-                await self._reply(message, "\n".join([*lines, *notes(explanation, asker.language)]), file, kind="why")
+                words, file = summary(explanation, language), prompt_file(explanation)
+                await self._speaker.reply(message, words, language, file, kind="why")
             case Exported(name=name, document=document):
-                await self._hand_over(message, asker.language, (name, document))
+                await self._speaker.hand_over(message, language, (name, document))
 
     async def _tell_wait(self, message: discord.Message, turn: TurnView, language: str) -> None:
         """Say how many are ahead, where they are many and not gone in a moment: a telling takes the place of an answer."""
@@ -246,7 +243,7 @@ class Messages:
         await asyncio.sleep(LONG_WAIT_S)
         ahead = await self._service.queue_position(turn.turn_id)
         if ahead >= LONG_QUEUE:
-            await self._reply(message, text("ahead", language, count=ahead), kind="wait")
+            await self._speaker.reply(message, text("ahead", language, count=ahead), language, kind="wait")
 
     async def _asker(self, message: discord.Message, settings: ChannelSettings, address: Address) -> Asker:
         guild_id = message.guild.id if message.guild else None
@@ -307,44 +304,6 @@ class Messages:
             Attachment(file.filename, file.url, file.size, file.content_type or "") for file in message.attachments
         ]
         return await self._attachments.told(words_of(message, self._bot_id), files, language)
-
-    # What is said in the channel
-
-    async def _reply(
-        self, message: discord.Message, words: str, file: tuple[str, bytes] | None = None, *, kind: str
-    ) -> None:
-        """Reply with as many messages as it takes; the same event again is the same reply."""
-        reference = discord.MessageReference(
-            message_id=message.id, channel_id=message.channel.id, fail_if_not_exists=False
-        )
-        for index, piece in enumerate(split(words, MAX_CHARS)):
-            nonce = f"{message.id}-{kind}{index}"[-25:]
-
-            async def post(piece: str = piece, nonce: str = nonce, index: int = index) -> object:
-                files = [discord.File(io.BytesIO(file[1]), file[0])] if file and index == 0 else []
-                return await message.channel.send(piece, nonce=nonce, reference=reference, files=files)
-
-            try:
-                await surely(post, what="reply")
-            except Refused as error:
-                log.warning("A reply cannot be sent.", action="reply_refused", kind=kind, reason=str(error))
-                if error.refusal in NOT_ALLOWED:
-                    language = _first((message.guild.preferred_locale.value if message.guild else "",))
-                    await apologise(self._client, message.author.id, message.channel.id, message.id, language)
-                return
-
-    async def _hand_over(self, message: discord.Message, language: str, file: tuple[str, bytes]) -> None:
-        """Give a file to its owner alone."""
-
-        async def post() -> object:
-            files = [discord.File(io.BytesIO(file[1]), file[0])]
-            return await message.author.send(text("privacy_exported", language), files=files)
-
-        try:
-            await surely(post, what="export")
-        except Refused as error:
-            log.info("An export cannot be handed over.", action="export_refused", reason=str(error))
-            await self._reply(message, text("direct_message_closed", language), kind="dm")
 
     async def _take_away(self, turn: TurnView) -> None:
         """Remove the messages of the answer that no longer belongs to a question."""
