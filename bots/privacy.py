@@ -1,4 +1,4 @@
-"""How privacy reads: what is kept, what was forgotten, and a person's own words as a file."""
+"""How privacy reads: what is kept, what was forgotten, a person's own words as a file; and whose words may be quoted."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 from bots.texts import text
+from core.errors import WordsUnwanted
 from core.privacy import Forgotten, PrivacyNotice
 from core.purging import Purged
+from core.service import Service
+from core.values import Person, Place
 
 
 def notice(told: PrivacyNotice, language: str) -> str:
@@ -39,3 +42,9 @@ def file_name(exported: dict[str, Any]) -> str:
 def document(exported: dict[str, Any]) -> bytes:
     """An export as it is handed over: JSON that people can read as well."""
     return (json.dumps(exported, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+async def check_quoting(service: Service, place: Place, author: Person, asker: Person) -> None:
+    """Raises WordsUnwanted where somebody who opted out would have their words kept as those of who asks about them."""
+    if author.id != asker.id and (await service.privacy_notice(place, author)).opted_out:
+        raise WordsUnwanted

@@ -9,6 +9,7 @@ PajamaError
 ├── MessageRefused           what a person wrote cannot be taken; they are told why
 │   ├── EmptyMessage
 │   ├── MessageTooLong
+│   ├── WordsUnwanted        they are somebody else's, who wants none kept
 │   ├── Busy
 │   ├── AccessDenied         the Workspace does not let this person, or anyone in this channel, be answered
 │   ├── QuotaUsed
@@ -112,6 +113,12 @@ class MessageTooLong(MessageRefused):
         super().__init__(f"The message has {length} characters; at most {limit} are taken.")
         self.length = length
         self.limit = limit
+
+
+class WordsUnwanted(MessageRefused):
+    """Whoever wrote these words wants none of them kept."""
+
+    code = "unwanted"
 
 
 class Busy(MessageRefused):

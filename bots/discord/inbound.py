@@ -5,8 +5,6 @@ Mentions become names, as a reader sees them; the bot's own mention is taken awa
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import discord
 import regex
 
@@ -16,16 +14,6 @@ from core.workspaces import ChannelSettings
 ANSWERED_TYPES = frozenset({discord.MessageType.default, discord.MessageType.reply})
 _TOKEN = regex.compile(r"<(?:(@!?|@&|#)(\d{1,20})|a?:(\w{1,32}):\d{1,20}|/([^:<>\n]{1,100}):\d{1,20})>")
 MAX_NAME_CHARS = 80
-
-
-class Address(StrEnum):
-    """Why a message is said to the bot."""
-
-    DIRECT = "direct"
-    MENTION = "mention"
-    REPLY = "reply"
-    THREAD = "thread"
-    CHANNEL = "channel"
 
 
 def person_of(user: discord.abc.User) -> Person:
@@ -61,33 +49,27 @@ def replied_to(message: discord.Message) -> discord.Message | None:
     return resolved if is_reply and isinstance(resolved, discord.Message) else None
 
 
-def address_of(
-    message: discord.Message, bot: discord.abc.User, settings: ChannelSettings, ours: bool
-) -> Address | None:
-    """Why the message is said to the bot; None where it is not. `ours`: the bot takes part in this thread.
+def is_said_to(message: discord.Message, bot: discord.abc.User, settings: ChannelSettings, ours: bool) -> bool:
+    """Whether the message is said to the bot. `ours`: it takes part in this thread.
 
     Where nobody is named, a thread that the bot takes part in and a channel in which it always answers are enough;
     a message to somebody else there is left alone, and so is one with nothing to read: a sticker, or words that Discord
     does not show without Message Content.
     """
     if message.author.bot or message.webhook_id is not None or message.type not in ANSWERED_TYPES:
-        return None
+        return False
     if message.guild is None:
-        return Address.DIRECT
+        return True
     if settings.answer == "never":
-        return None
-    if _mentioned(message, bot):
-        return Address.MENTION
+        return False
     answered = replied_to(message)
-    if answered is not None and answered.author.id == bot.id:
-        return Address.REPLY
+    if _mentioned(message, bot) or (answered is not None and answered.author.id == bot.id):
+        return True
     if message.mentions or message.mention_everyone or answered is not None:
-        return None
+        return False
     if not message.content and not message.attachments:
-        return None
-    if isinstance(message.channel, discord.Thread) and ours:
-        return Address.THREAD
-    return Address.CHANNEL if settings.answer == "always" else None
+        return False
+    return (isinstance(message.channel, discord.Thread) and ours) or settings.answer == "always"
 
 
 def _mentioned(message: discord.Message, bot: discord.abc.User) -> bool:

@@ -8,7 +8,6 @@ channel. The same message again, from a second gateway event or a backfill, is t
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
 
 import discord
@@ -18,19 +17,22 @@ from bots import commands
 from bots.attachments import Attachment, Attachments
 from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
 from bots.courier import Courier
-from bots.discord.inbound import Address, address_of, person_of, replied_to, words_of
+from bots.discord.chains import ReplyChains
+from bots.discord.hearing import Hearing
+from bots.discord.inbound import is_said_to, person_of, replied_to, words_of
 from bots.discord.lines import Lines
 from bots.discord.places import PLATFORM, asker_of, channel_of, is_shared, place_of, settings_channel, workspace_of
 from bots.discord.speaking import Speaker
 from bots.discord.targets import Target
 from bots.discord.wire import Refused, surely
 from bots.explanation import prompt_file, summary
+from bots.privacy import check_quoting
 from bots.rooms import Rooms
 from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, EmptyMessage, PajamaError, ServiceUnavailable
 from core.history import TurnView
 from core.service import Service
-from core.values import ContextMessage, Person, Place, Rating, TurnState
+from core.values import Person, Place, Rating, TurnState
 from core.workspaces import ChannelSettings
 
 log = structlog.get_logger(__name__)
@@ -39,8 +41,6 @@ LONG_QUEUE, LONG_WAIT_S = 3, 2.0
 """With so many ahead for so long, whoever asks is told."""
 
 _THUMBS = {"👍": Rating.UP, "👎": Rating.DOWN}
-_HEARD_PER_CHANNEL = 20
-_HEARD_CHANNELS = 1024
 _STORE_AGAIN_S = (0.5, 2.0, 5.0)
 
 
@@ -53,7 +53,7 @@ class Messages:
         self._client, self._service, self._courier = client, service, courier
         self._rooms, self._attachments, self._speaker = rooms, attachments, Speaker(client)
         self.lines = Lines()
-        self._heard: OrderedDict[int, deque[ContextMessage]] = OrderedDict()
+        self._chains, self._hearing = ReplyChains(client), Hearing(client)
 
     async def said(self, message: discord.Message) -> None:
         """Take a message in its turn, and answer it or say why not."""
@@ -71,12 +71,11 @@ class Messages:
         if message.author.bot or self._client.user is None:
             return _nothing
         settings, ours = await self._known(message)
-        address = address_of(message, self._client.user, settings, ours)
-        if address is None:
-            self._hear(message, settings)
+        if not is_said_to(message, self._client.user, settings, ours):
+            self._hearing.hear(message, settings)
             return _nothing
         try:
-            return await self._answer(message, settings, address, again=again)
+            return await self._answer(message, settings, again=again)
         except PajamaError as error:
             log.info("A message was refused.", action="message_refused", code=error.code, event_id=str(message.id))
             language = self._language(message, settings)
@@ -175,15 +174,12 @@ class Messages:
         return answer
 
     async def _answer(
-        self, message: discord.Message, settings: ChannelSettings, address: Address, *, again: bool
+        self, message: discord.Message, settings: ChannelSettings, *, again: bool
     ) -> Callable[[], Awaitable[None]]:
         if again:
             await self._find_member(message)
-        asker = await self._asker(message, settings, address)
-        words = await self._words(message, asker.language)
-        asked_about = replied_to(message)
-        if not words and asked_about is not None and not asked_about.author.bot:
-            words = words_of(asked_about, self._bot_id)
+        asker = await self._asker(message, settings)
+        words = await self._words(message, asker.language) or await self._asked_about(message, asker)
         parsed = commands.parse(words)
         if again and isinstance(parsed, commands.Call) and parsed.name not in commands.RECIPE_COMMANDS:
             return _nothing
@@ -218,7 +214,7 @@ class Messages:
 
     def _take_part(self, message: discord.Message, outcome: Answering) -> None:
         """Have it answered, and note what that changes for the next message."""
-        self._heard.pop(message.channel.id, None)
+        self._hearing.forget(message.channel.id)
         if isinstance(message.channel, discord.Thread):
             self._rooms.note_part(outcome.turn.place)
         if not outcome.duplicate:
@@ -245,12 +241,22 @@ class Messages:
         if ahead >= LONG_QUEUE:
             await self._speaker.reply(message, text("ahead", language, count=ahead), language, kind="wait")
 
-    async def _asker(self, message: discord.Message, settings: ChannelSettings, address: Address) -> Asker:
+    async def _asked_about(self, message: discord.Message, asker: Asker) -> str:
+        """The words of somebody else that a reply without words is about. Raises WordsUnwanted."""
+        about = replied_to(message)
+        if about is None or about.author.bot:
+            return ""
+        await check_quoting(self._service, asker.place, person_of(about.author), asker.person)
+        words = await self._words(about, asker.language)
+        return f"/{words}" if words.startswith("/") else words  # a command in it is none of whoever asks
+
+    async def _asker(self, message: discord.Message, settings: ChannelSettings) -> Asker:
         guild_id = message.guild.id if message.guild else None
         shared = is_shared(guild_id, message.channel, settings)
         place = place_of(guild_id, message.channel, message.channel.id, message.author.id, settings)
-        if address is Address.REPLY and not shared:
-            place, shared = await self._joined(message, place)
+        chain = await self._chains.above(message)
+        if chain.answer is not None and not shared:
+            place, shared = await self._joined(chain.answer, place, message.channel.id)
         return asker_of(
             place,
             message.author,
@@ -260,44 +266,15 @@ class Messages:
             permissions=_permissions(message),
             shared=shared,
             locales=(self._language(message, settings),),
-            context=self._context(message, address, settings),
+            context=self._hearing.beside(message, chain),
         )
 
-    async def _joined(self, message: discord.Message, own: Place) -> tuple[Place, bool]:
-        """The Conversation of the answer that is replied to, and whether that is somebody else's."""
-        answered = replied_to(message)
-        if answered is None:
-            return own, False
-        turn = await self._service.turn_of_message(PLATFORM, own.workspace, str(answered.id))
-        if turn is None or channel_of(turn.place) != message.channel.id:
+    async def _joined(self, answer: int, own: Place, channel_id: int) -> tuple[Place, bool]:
+        """The Conversation of the answer that a message leads back to, and whether that is somebody else's."""
+        turn = await self._service.turn_of_message(PLATFORM, own.workspace, str(answer))
+        if turn is None or channel_of(turn.place) != channel_id:
             return own, False
         return turn.place, turn.place != own
-
-    def _context(
-        self, message: discord.Message, address: Address, settings: ChannelSettings
-    ) -> tuple[ContextMessage, ...]:
-        """What is read besides the message: the one that it replies to, and where that is set, what others said."""
-        context = {heard.event_id: heard for heard in self._heard.get(message.channel.id, ())}
-        answered = replied_to(message)
-        if answered is not None and not answered.author.bot and (said := words_of(answered, self._bot_id)):
-            context[str(answered.id)] = ContextMessage(
-                event_id=str(answered.id), person=person_of(answered.author), text=said
-            )
-        return tuple(context.values())[-_HEARD_PER_CHANNEL:]
-
-    def _hear(self, message: discord.Message, settings: ChannelSettings) -> None:
-        """Remember what is said to others, where that is to be read, until the bot is next asked."""
-        thread = message.channel if isinstance(message.channel, discord.Thread) else None
-        ours = thread is not None and self._client.user is not None and thread.owner_id == self._client.user.id
-        reads = ours if settings.read_context is None else settings.read_context
-        words = words_of(message, self._bot_id) if reads else ""
-        if not words or message.type not in (discord.MessageType.default, discord.MessageType.reply):
-            return
-        heard = self._heard.setdefault(message.channel.id, deque(maxlen=_HEARD_PER_CHANNEL))
-        heard.append(ContextMessage(event_id=str(message.id), person=person_of(message.author), text=words))
-        self._heard.move_to_end(message.channel.id)
-        while len(self._heard) > _HEARD_CHANNELS:
-            self._heard.popitem(last=False)
 
     async def _words(self, message: discord.Message, language: str) -> str:
         files = [
