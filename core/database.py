@@ -139,10 +139,12 @@ def check(url: str) -> list[str]:
         ]
 
 
-def insert_new(session: Session, model: type[Base], key: tuple[str, ...], row: dict[str, Any]) -> None:
-    """Insert `row` unless one with the same unique `key` is there, also when another process adds it just now."""
+def insert_new(
+    session: Session, model: type[Base], key: tuple[str, ...], rows: dict[str, Any] | list[dict[str, Any]]
+) -> None:
+    """Insert each row unless one with the same unique `key` is there, also when another process adds it just now."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    session.execute(dialect.insert(model.__table__).on_conflict_do_nothing(index_elements=list(key)), row)
+    session.execute(dialect.insert(model.__table__).on_conflict_do_nothing(index_elements=list(key)), rows)
 
 
 @contextmanager

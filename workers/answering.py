@@ -1,10 +1,10 @@
 """Answering: the straight line of one Turn in a worker.
 
-    claim → load history → assemble the Prompt → generate → publish ReplyEvents → finish under the fence → wake-up
+    claim → ask the FAQ → load history → assemble the Prompt → generate → publish → finish under the fence → wake-up
 
-Knows core's queue, history and Prompts, and a Generator; knows no Celery, no model and no platform. Whatever goes
-wrong ends this Turn only, with a FailureCode, and what was already said is kept. Where the Turn was lost to another
-worker, nothing is said and nothing is written.
+What a FAQ answers by itself needs no Prompt and no model. Knows core's queue, history and Prompts, a FaqDesk and a
+Generator; knows no Celery, no model and no platform. Whatever goes wrong ends this Turn only, with a FailureCode, and
+what was already said is kept. Where the Turn was lost to another worker, nothing is said and nothing is written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -22,16 +21,19 @@ from sqlalchemy.orm import Session
 from core import recipes, turns
 from core.database import Database
 from core.errors import AnswerFailed, DatabaseUnavailable, FailureCode, LeaseLost, PajamaError
+from core.faq.decision import Outcome as Step
+from core.faq.finding import Given
 from core.history import load_history
-from core.prompts import Assembled, PromptRequest, Speech, assemble, version_of
+from core.prompts import PromptRequest, Speech, assemble
 from core.queue import WakeUps
-from core.recipes import Recipe
 from core.settings import Settings
 from core.streams import ReplyPublisher
-from core.turns import ClaimedTurn, Outcome, Source
+from core.turns import ClaimedTurn, Outcome
 from core.values import FinishReason, ReplyEvent, ReplyEventKind, SamplingParams, TurnState, Usage
-from core.workspaces import WorkspaceSettings
-from workers.generator import Finished, Generator, KvScope, TextDelta
+from core.workspaces import ChannelSettings, WorkspaceSettings
+from workers.draft import Draft, Prepared
+from workers.faq import Advice, FaqDesk
+from workers.generator import Finished, Generator, KvScope
 from workers.running import RunningTurn, RunningTurns
 
 log = structlog.get_logger(__name__)
@@ -46,29 +48,6 @@ _ENDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a Turn's answer is made from."""
-
-    recipe: Recipe
-    persona: str
-    assembled: Assembled
-
-
-@dataclass(slots=True)
-class Draft:
-    """An answer while it is being made: whatever goes wrong, this much is kept."""
-
-    claimed: ClaimedTurn
-    params: SamplingParams
-    deadline: float
-    started: datetime
-    prepared: Prepared | None = None
-    text: str = ""
-    first_token_ms: float | None = None
-    clock: float = field(default_factory=time.monotonic)
-
-
 class Answering:
     """Answers one Turn a call, in the calling thread; many threads may call at once."""
 
@@ -81,9 +60,10 @@ class Answering:
         publisher: ReplyPublisher,
         wake_ups: WakeUps,
         running: RunningTurns,
+        faq: FaqDesk,
     ) -> None:
         self._settings, self._owner = settings, owner
-        self._database, self._generator = database, generator
+        self._database, self._generator, self._faq = database, generator, faq
         self._publisher, self._wake_ups, self._running = publisher, wake_ups, running
 
     def answer_next(self) -> bool:
@@ -152,21 +132,51 @@ class Answering:
     def _outcome(self, claimed: ClaimedTurn, turn: RunningTurn) -> Outcome:
         """Make the answer, or say why there is none. Raises LeaseLost."""
         deadline = time.monotonic() + self._settings.deadline_s
-        draft = Draft(claimed, self._params(), deadline, _now())
+        draft = Draft(claimed, self._generator.info, self._params(), deadline, _now())
         try:
-            draft.prepared = self._prepare(draft, turn)
-            return self._made(draft, self._generate(draft, turn))
+            return self._answered(draft, turn)
         except LeaseLost:
             raise
         except AnswerFailed as error:
             log.warning("A turn failed.", action="turn_failed", failure=error.failure, reason=str(error))
-            return self._failed(draft, error.failure)
+            return draft.failed(error.failure)
         except PajamaError as error:
             log.warning("A turn failed.", action="turn_failed", failure=FailureCode.ENGINE, reason=str(error))
-            return self._failed(draft, FailureCode.ENGINE)
+            return draft.failed(FailureCode.ENGINE)
         except Exception:  # the edge: an error in our own code must not take the other Turns with it
             log.exception("A turn failed unexpectedly.", action="turn_failed", failure=FailureCode.ENGINE)
-            return self._failed(draft, FailureCode.ENGINE)
+            return draft.failed(FailureCode.ENGINE)
+
+    def _answered(self, draft: Draft, turn: RunningTurn) -> Outcome:
+        """The curated answer, questions to choose from or silence, as the FAQ says; the model's answer otherwise."""
+        own = WorkspaceSettings.of(draft.claimed.workspace_settings)
+        here = own.for_channel(draft.claimed.channel)
+        draft.advice = advice = self._faq.consult(draft.claimed, here)
+        if advice is not None:
+            draft.faq_ms = draft.ms()
+            if advice.outcome is not Step.ABSTAIN or not advice.speaks:
+                return self._from_faq(draft, turn, advice)
+            draft.given = Given.ABSTAIN
+        draft.prepared = self._prepare(draft, turn, own, here)
+        return self._made(draft, self._generate(draft, turn))
+
+    def _from_faq(self, draft: Draft, turn: RunningTurn, advice: Advice) -> Outcome:
+        """Give what the FAQ says: nothing of it is obeyed, and no model reads it."""
+        if turn.lost.is_set():
+            raise LeaseLost
+        if turn.cancelled:
+            return draft.from_faq(cancelled=True)
+        if advice.outcome is Step.ANSWER:
+            draft.given = Given.ANSWER
+        elif advice.outcome is Step.ASK:
+            draft.given = Given.ASK
+        elif advice.outcome is Step.GROUND and advice.likely:
+            draft.given = Given.PASSAGE
+        else:
+            draft.given = Given.ABSTAIN
+        if draft.given in (Given.ANSWER, Given.PASSAGE):
+            self._add(draft, advice.nearest)
+        return draft.from_faq()
 
     def _params(self) -> SamplingParams:
         """The sampling parameters, with a seed, so that `why` can tell it, and with room left for the prompt."""
@@ -175,15 +185,13 @@ class Answering:
         longest = max(1, min(params.max_new_tokens, self._generator.info.context_tokens // 2))
         return params.model_copy(update={"seed": seed, "max_new_tokens": longest})
 
-    def _prepare(self, draft: Draft, turn: RunningTurn) -> Prepared:
+    def _prepare(self, draft: Draft, turn: RunningTurn, own: WorkspaceSettings, here: ChannelSettings) -> Prepared:
         """Load the history and assemble the Prompt."""
         claimed, revision = draft.claimed, self._generator.info.revision
         history = self._persisted(
             turn,
             lambda session: load_history(session, claimed.conversation_id, claimed.cut_seq, claimed.seq, revision),
         )
-        own = WorkspaceSettings.of(claimed.workspace_settings)
-        here = own.for_channel(claimed.channel)
         persona = here.persona or self._settings.persona
         recipe = recipes.load(claimed.recipe, own.recipes)
         request = PromptRequest(
@@ -216,57 +224,21 @@ class Answering:
                 raise LeaseLost
             if isinstance(event, Finished):
                 return event
-            self._add(draft, event)
+            self._add(draft, event.text)
         raise AnswerFailed("The generator ended without saying how.")
 
-    def _add(self, draft: Draft, delta: TextDelta) -> None:
+    def _add(self, draft: Draft, text: str) -> None:
         if draft.first_token_ms is None:
-            draft.first_token_ms = (time.monotonic() - draft.clock) * 1000
-        text = delta.text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL stores no NUL
+            draft.first_token_ms = draft.ms()
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL stores no NUL
         self._publish(draft.claimed, ReplyEventKind.DELTA, offset=len(draft.text), text=text)
         draft.text += text
 
     def _made(self, draft: Draft, finished: Finished) -> Outcome:
         """The Outcome of an answer that the Generator ended."""
-        states = {FinishReason.CANCELLED: TurnState.CANCELLED, FinishReason.ERROR: TurnState.FAILED}
-        failure = finished.failure.failure if finished.failure is not None else None
-        if failure is not None:
-            log.warning("A turn failed.", action="turn_failed", failure=failure, reason=str(finished.failure))
-        state = states.get(finished.reason, TurnState.DONE)
-        return self._ended(draft, state, finished.reason, failure, finished.usage, finished.token_ids)
-
-    def _failed(self, draft: Draft, failure: FailureCode) -> Outcome:
-        """The Outcome of an answer that ended without the Generator saying so."""
-        return self._ended(draft, TurnState.FAILED, FinishReason.ERROR, failure, Usage(), ())
-
-    def _ended(
-        self,
-        draft: Draft,
-        state: TurnState,
-        reason: FinishReason,
-        failure: FailureCode | None,
-        usage: Usage,
-        token_ids: tuple[int, ...],
-    ) -> Outcome:
-        claimed, prepared, info = draft.claimed, draft.prepared, self._generator.info
-        return Outcome(
-            turn_id=claimed.turn_id,
-            generation_id=claimed.generation_id,
-            fence=claimed.fence,
-            state=state,
-            finish_reason=reason,
-            text=draft.text,
-            token_ids=token_ids,
-            model=info.name,
-            model_revision=info.revision,
-            sampling=draft.params,
-            usage=usage,
-            failure=failure,
-            prompt=prepared.assembled.record.model_dump(mode="json") if prepared else None,
-            sources=_sources(prepared) if prepared else (),
-            cut_seq=prepared.assembled.cut_seq if prepared else None,
-            timings_ms=_timings(draft),
-        )
+        if (failure := finished.failure) is not None:
+            log.warning("A turn failed.", action="turn_failed", failure=failure.failure, reason=str(failure))
+        return draft.made(finished)
 
     def _persisted(self, turn: RunningTurn, function: Callable[[Session], T]) -> T:
         """Run `function` in a transaction, again and again while SQL is down. Raises LeaseLost once the Turn is."""
@@ -316,24 +288,6 @@ class Answering:
                 usage=usage,
             )
         )
-
-
-def _sources(prepared: Prepared) -> tuple[Source, ...]:
-    recipe, persona = prepared.recipe, prepared.persona
-    return (
-        Source(recipe.version, recipe.name, recipe.source),
-        Source(version_of(persona), "persona", persona),
-    )
-
-
-def _timings(draft: Draft) -> dict[str, float]:
-    timings = {
-        "queue": max(0.0, (draft.started - draft.claimed.queued_at).total_seconds() * 1000),
-        "total": (time.monotonic() - draft.clock) * 1000,
-    }
-    if draft.first_token_ms is not None:
-        timings["first_token"] = draft.first_token_ms
-    return {name: round(value, 3) for name, value in timings.items()}
 
 
 def _now() -> datetime:

@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -29,6 +30,8 @@ from core.settings import Settings
 from core.streams import Control, ReplyPublisher
 from workers import tasks
 from workers.answering import Answering
+from workers.embedding import load_embedder
+from workers.faq import FaqDesk
 from workers.generator import Generator
 from workers.heartbeat import Heartbeat
 from workers.running import RunningTurns
@@ -103,14 +106,16 @@ class _Worker:
         self._draining = False
         self._control = threading.Thread(target=self._listen, name="control", daemon=True)
         self._consumer = threading.Thread(target=self._consume, name="celery", daemon=True)
+        self._faq = FaqDesk(self._database, partial(load_embedder, settings))
         answering = Answering(
-            settings, self._owner, self._database, generator, self._publisher, self._wake_ups, self._running
+            settings, self._owner, self._database, generator, self._publisher, self._wake_ups, self._running, self._faq
         )
         tasks.register(self._celery, answering)
 
     def start(self) -> None:
         """Start every thread. Redis and SQL need not be there yet."""
         log.info("The worker starts.", action="worker_starting", owner=self._owner, model=self._generator.info.name)
+        self._faq.start()
         self._publisher.start()
         self._heartbeat.start()
         self._control.start()
@@ -160,6 +165,7 @@ class _Worker:
     def _close(self) -> None:
         self._generator.drain(0)
         self._running.wait_idle(_GRACE_S)
+        self._faq.close()
         self._stop.set()
         self._consumer.join(_GRACE_S)
         self._heartbeat.close()

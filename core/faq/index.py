@@ -139,10 +139,14 @@ class CollectionIndex:
             self.snapshot = self._build(1, trained=trained)
 
     def question(self, text: str, vector: Matrix | None = None) -> Question:
-        """`text` as it is compared; its vector is computed where none is given."""
+        """`text` as it is compared; its vector is computed where none is given. Raises ModelUnavailable."""
         if vector is None and self._embedder is not None and self._embedder.reads(text):
             vector = self._embedder.embed([text])[0]
-        return Question(self._vocabulary.look_up(text), vector, plain(text))
+        return replace(self.question_in_words(text), vector=vector)
+
+    def question_in_words(self, text: str) -> Question:
+        """`text` as it is compared by words alone."""
+        return Question(self._vocabulary.look_up(text), None, plain(text))
 
     def _take(self, database: Database | None, changed: Sequence[StoredEntry]) -> None:
         for stored in changed:

@@ -15,11 +15,13 @@ from typing import Any
 import structlog
 
 from core.database import Database
+from core.errors import ModelUnavailable
 from core.faq import collections, matches
 from core.faq.calibration import Calibration, Mode, default, mode_of
+from core.faq.classifier import Matrix
 from core.faq.decision import Decision, Outcome, Sureness, decide
 from core.faq.embedding import Embedder
-from core.faq.index import CollectionIndex
+from core.faq.index import CollectionIndex, Question
 from core.faq.passages import AMONG, reference_of
 from core.recipes import Passage
 
@@ -103,8 +105,16 @@ class FaqSearch:
         """The embedder's revision; None where search is by words alone."""
         return self._embedder.revision if self._embedder is not None else None
 
-    def refresh(self) -> int:
-        """Take in what changed. Returns how many collections did. Raises DatabaseUnavailable, ModelUnavailable."""
+    @property
+    def empty(self) -> bool:
+        """Whether there is no collection at all."""
+        return not self._shelves
+
+    def refresh(self, *, trained: bool = True) -> int:
+        """Take in what changed. Returns how many collections did. Raises DatabaseUnavailable, ModelUnavailable.
+
+        Not `trained`, an index is there much sooner, and compares with the nearest phrasing only.
+        """
         with self._refreshing:
             with self._database.read() as session:
                 rows = {row.id: row for row in collections.live(session)}
@@ -113,7 +123,7 @@ class FaqSearch:
             for key, row in rows.items():
                 known = self._shelves.get(key)
                 index = known.index if known is not None else CollectionIndex(key, self._embedder)
-                if index.snapshot.revision != row.revision and index.refresh(self._database):
+                if index.snapshot.revision != row.revision and index.refresh(self._database, trained=trained):
                     changed += 1
                     log.info("An index was built.", action="faq_indexed", collection_id=key, revision=row.revision)
                 shelves[key] = _Shelf(row.name, row.workspace_id, index, self._usable(row.calibration))
@@ -129,7 +139,10 @@ class FaqSearch:
         limit: int = 5,
         names: Collection[str] | None = None,
     ) -> Verdict:
-        """What to do with a question of this Workspace; `names` restricts the collections. Raises ModelUnavailable."""
+        """What to do with a question of this Workspace; `names` restricts the collections.
+
+        By words alone where the embedder fails.
+        """
         seen = [
             shelf
             for shelf in self._shelves.values()
@@ -138,7 +151,7 @@ class FaqSearch:
         best: Verdict | None = None
         vector = None
         for shelf in seen:
-            question = shelf.index.question(text, vector)
+            question = self._question(shelf.index, text, vector)
             vector = question.vector
             snapshot = shelf.index.snapshot
             mode = mode_of(snapshot, meaning=question.vector is not None)
@@ -146,11 +159,14 @@ class FaqSearch:
             decision = decide(snapshot.search(question, max(limit, AMONG), day=day), sureness)
             verdict = Verdict(decision, shelf.name, snapshot.revision, mode, source, self.embedder_revision)
             best = verdict if best is None or _order(verdict) > _order(best) else best
-        return best or self._nothing()
+        return best or nothing("no_collection")
 
-    def _nothing(self) -> Verdict:
-        decision = decide((), default("words-nearest"))
-        return Verdict(replace(decision, reason="no_collection"), "", 0, "words-nearest", "default", None)
+    def _question(self, index: CollectionIndex, text: str, vector: Matrix | None) -> Question:
+        try:
+            return index.question(text, vector)
+        except ModelUnavailable as error:
+            log.warning("A question is compared by words alone.", action="embedding_failed", reason=str(error))
+            return index.question_in_words(text)
 
     def _usable(self, stored: dict[str, Any] | None) -> Calibration | None:
         """The calibration, if its scores were made with the embedder of today."""
@@ -158,6 +174,12 @@ class FaqSearch:
             return None
         calibration = Calibration.model_validate(stored)
         return calibration if calibration.embedder == self.embedder_revision else None
+
+
+def nothing(reason: str) -> Verdict:
+    """The verdict where no collection was asked."""
+    decision = decide((), default("words-nearest"))
+    return Verdict(replace(decision, reason=reason), "", 0, "words-nearest", "default", None)
 
 
 def _sureness(calibration: Calibration | None, mode: Mode) -> tuple[Sureness, str]:

@@ -43,9 +43,12 @@ def load(session: Session, embedder: str, texts: Iterable[str]) -> dict[str, npt
 
 def keep(session: Session, embedder: str, texts: Sequence[str], vectors: Vectors) -> None:
     """Keep the vector of each text, unless it is kept already."""
-    for text, vector in zip(texts, vectors, strict=True):
-        row = {"embedder": embedder, "digest": digest_of(text), "vector": vector.astype("<f2").tobytes()}
-        insert_new(session, FaqVector, ("embedder", "digest"), row)
+    rows = [
+        {"embedder": embedder, "digest": digest_of(text), "vector": vector.astype("<f2").tobytes()}
+        for text, vector in zip(texts, vectors, strict=True)
+    ]
+    if rows:
+        insert_new(session, FaqVector, ("embedder", "digest"), rows)
 
 
 def forget_others(session: Session, embedder: str) -> int:

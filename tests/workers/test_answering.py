@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from core.streams import ReplyPublisher
 from core.values import FinishReason, InboundMessage, Person, Place, TurnState, Usage
 from tests.workers.serve import PacedGenerator
 from workers.answering import Answering
+from workers.faq import FaqDesk
 from workers.generator import Finished, TextDelta, Timings
 from workers.heartbeat import Heartbeat
 from workers.running import RunningTurns
@@ -34,28 +36,38 @@ class Desk:
     """Answering on SQLite, without any Redis: an answer needs none."""
 
     def __init__(self, folder: Path, generator: PacedGenerator, **settings: Any) -> None:
+        self.events = itertools.count()
         self.url = f"sqlite:///{folder / 'pajama.db'}"
         upgrade(self.url)
         self.settings = Settings(database_url=self.url, redis_url=NOWHERE, heartbeat_s=0.05, **settings)
         self.generator = generator
         self.database = Database(self.url)
         self.wake_ups = WakeUps(make_celery(NOWHERE, "test"))
-        self.publisher = ReplyPublisher(connect(NOWHERE), "test", 60)
+        self.publisher = self.make_publisher()
         self.running = RunningTurns(generator)
+        self.faq = self.make_faq()
         self.answering = Answering(
-            self.settings, "me", self.database, generator, self.publisher, self.wake_ups, self.running
+            self.settings, "me", self.database, generator, self.publisher, self.wake_ups, self.running, self.faq
         )
         self.heartbeat = Heartbeat(self.settings, "me", self.database, connect(NOWHERE), self.running, generator.info)
         self.publisher.start()
+        self.faq.start()
 
-    def say(self, words: str, recipe: str = "chat", channel: str | None = None) -> int:
+    def make_publisher(self) -> ReplyPublisher:
+        return ReplyPublisher(connect(NOWHERE), "test", 60)
+
+    def make_faq(self) -> FaqDesk:
+        return FaqDesk(self.database, lambda: None)
+
+    def say(self, words: str, recipe: str = "chat", channel: str | None = None, **more: Any) -> int:
         message = InboundMessage(
             place=Place(platform="web", workspace="w", conversation="c"),
             person=Person(id="p"),
-            event_id=f"e{threading.get_ident()}-{len(words)}-{words[:5].encode().hex() or 'none'}",
+            event_id=f"e{next(self.events)}",
             text=words,
             recipe=recipe,
             channel=channel,
+            **more,
         )
         with self.database.write() as session:
             return conversations.receive(session, message, words, QueueLimits(99, 99), datetime.now(UTC)).turn_id
@@ -69,6 +81,7 @@ class Desk:
             return session.scalars(select(Generation).where(Generation.turn_id == turn_id)).one()
 
     def close(self) -> None:
+        self.faq.close()
         self.publisher.close()
         self.wake_ups.close()
         self.database.close()

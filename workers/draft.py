@@ -1,0 +1,128 @@
+"""Draft: an answer while it is being made, and how it becomes the Outcome that SQL keeps.
+
+Knows Prompts, what a FAQ said and how long things took; publishes and stores nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from core.errors import FailureCode
+from core.faq.finding import Given
+from core.faq.matches import Decided
+from core.prompts import Assembled, version_of
+from core.recipes import Recipe
+from core.turns import ClaimedTurn, Outcome, Source
+from core.values import FinishReason, SamplingParams, TurnState, Usage
+from workers.faq import Advice
+from workers.generator import Finished, ModelInfo
+
+_FAQ = "faq"
+"""Who answers where no model does."""
+
+_STATES = {FinishReason.CANCELLED: TurnState.CANCELLED, FinishReason.ERROR: TurnState.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a Turn's answer is made from."""
+
+    recipe: Recipe
+    persona: str
+    assembled: Assembled
+
+    def sources(self) -> tuple[Source, ...]:
+        """What `why` needs to render the Prompt again."""
+        return (
+            Source(self.recipe.version, self.recipe.name, self.recipe.source),
+            Source(version_of(self.persona), "persona", self.persona),
+        )
+
+
+@dataclass(slots=True)
+class Draft:
+    """An answer while it is being made: whatever goes wrong, this much is kept."""
+
+    claimed: ClaimedTurn
+    author: ModelInfo
+    params: SamplingParams
+    deadline: float
+    started: datetime
+    advice: Advice | None = None
+    given: Given | None = None
+    reason: str | None = None
+    prepared: Prepared | None = None
+    text: str = ""
+    faq_ms: float | None = None
+    first_token_ms: float | None = None
+    clock: float = field(default_factory=time.monotonic)
+
+    def ms(self) -> float:
+        """Milliseconds since it was begun."""
+        return (time.monotonic() - self.clock) * 1000
+
+    def made(self, finished: Finished) -> Outcome:
+        """The Outcome of an answer that the Generator ended."""
+        failure = finished.failure.failure if finished.failure is not None else None
+        state = _STATES.get(finished.reason, TurnState.DONE)
+        return self._ended(state, finished.reason, failure, finished.usage, finished.token_ids)
+
+    def failed(self, failure: FailureCode) -> Outcome:
+        """The Outcome of an answer that ended without the Generator saying so."""
+        return self._ended(TurnState.FAILED, FinishReason.ERROR, failure)
+
+    def from_faq(self, *, cancelled: bool = False, usage: Usage | None = None) -> Outcome:
+        """The Outcome of what a FAQ gave by itself; `usage` is that of the words of a model that were not sent."""
+        assert self.advice is not None
+        verdict = self.advice.verdict
+        self.author = ModelInfo(_FAQ, f"{verdict.collection[:60]}@{verdict.revision}", 0)
+        state, reason = (
+            (TurnState.CANCELLED, FinishReason.CANCELLED) if cancelled else (TurnState.DONE, FinishReason.STOP)
+        )
+        return self._ended(state, reason, usage=usage or Usage())
+
+    def _ended(
+        self,
+        state: TurnState,
+        reason: FinishReason,
+        failure: FailureCode | None = None,
+        usage: Usage = Usage(),
+        token_ids: tuple[int, ...] = (),
+    ) -> Outcome:
+        claimed, prepared = self.claimed, self.prepared
+        by_model = prepared is not None or self.author.name != _FAQ
+        return Outcome(
+            turn_id=claimed.turn_id,
+            generation_id=claimed.generation_id,
+            fence=claimed.fence,
+            state=state,
+            finish_reason=reason,
+            text=self.text,
+            token_ids=token_ids,
+            model=self.author.name,
+            model_revision=self.author.revision,
+            sampling=self.params if by_model else None,
+            usage=usage,
+            failure=failure,
+            prompt=prepared.assembled.record.model_dump(mode="json") if prepared else None,
+            sources=prepared.sources() if prepared else (),
+            cut_seq=prepared.assembled.cut_seq if prepared else None,
+            timings_ms=self._timings(),
+            decided=self._decided() if state is TurnState.DONE else None,
+        )
+
+    def _decided(self) -> Decided | None:
+        if self.advice is None or self.given is None:
+            return None
+        return self.advice.verdict.decided(self.given, self.reason or self.advice.reason)
+
+    def _timings(self) -> dict[str, float]:
+        timings = {
+            "queue": max(0.0, (self.started - self.claimed.queued_at).total_seconds() * 1000),
+            "total": self.ms(),
+        }
+        known = {"faq": self.faq_ms, "first_token": self.first_token_ms}
+        timings |= {name: ms for name, ms in known.items() if ms is not None}
+        return {name: round(value, 3) for name, value in timings.items()}
