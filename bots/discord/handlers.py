@@ -51,7 +51,7 @@ class Handlers:
         attachments = Attachments(session, hosts, proxy=settings.discord_proxy or None)
         self.courier = Courier(service, Sinks(client, allowance).open)
         self.messages = Messages(client, service, self.courier, rooms, attachments)
-        self.interactions = Interactions(client, service, self.courier, rooms)
+        self.interactions = Interactions(client, service, self.courier, rooms, attachments)
         self._backfill = Backfill(client, service, self.messages)
         self._resumed = False
 

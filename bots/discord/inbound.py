@@ -8,6 +8,7 @@ from __future__ import annotations
 import discord
 import regex
 
+from bots.attachments import Attachment
 from core.values import Person
 from core.workspaces import ChannelSettings
 
@@ -40,6 +41,11 @@ def words_of(message: discord.Message, bot_id: int) -> str:
         return names.get((kind, number), f"{kind[0]}{number}")
 
     return _TOKEN.sub(name, message.content).strip()
+
+
+def attachments_of(message: discord.Message) -> list[Attachment]:
+    """The files that came with the message."""
+    return [Attachment(file.filename, file.url, file.size, file.content_type or "") for file in message.attachments]
 
 
 def replied_to(message: discord.Message) -> discord.Message | None:

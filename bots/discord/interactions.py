@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import io
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import discord
 import structlog
 
 from bots import commands
+from bots.attachments import Attachments
 from bots.commands import Answering, Asker, Call, Explained, Exported, Outcome, Told
 from bots.courier import Courier
 from bots.discord import slash
+from bots.discord.chains import ReplyChains
 from bots.discord.controls import Action, Pressed, comment_form, read_id
-from bots.discord.inbound import person_of, words_of
+from bots.discord.inbound import attachments_of, person_of, words_of
 from bots.discord.places import PLATFORM, asker_of, is_shared, place_of, settings_channel, workspace_of
 from bots.discord.sink import MAX_CHARS
 from bots.discord.slash import Chosen, Menu
 from bots.discord.targets import Target
 from bots.discord.wire import Refused, surely
 from bots.explanation import prompt_file, summary
+from bots.privacy import check_quoting
 from bots.rooms import Rooms
 from bots.splitting import split
 from bots.texts import negotiate, sentence_for, text
@@ -50,8 +54,11 @@ _GONE = frozenset({10062, 40060, 10015})
 class Interactions:
     """Handles every interaction of one client."""
 
-    def __init__(self, client: discord.Client, service: Service, courier: Courier, rooms: Rooms) -> None:
+    def __init__(
+        self, client: discord.Client, service: Service, courier: Courier, rooms: Rooms, attachments: Attachments
+    ) -> None:
         self._client, self._service, self._courier, self._rooms = client, service, courier, rooms
+        self._attachments, self._chains = attachments, ReplyChains(client)
 
     async def handle(self, interaction: discord.Interaction) -> None:
         """Do what is asked, and say what came of it or why not."""
@@ -89,24 +96,24 @@ class Interactions:
     # Commands
 
     async def _choose(self, interaction: discord.Interaction, chosen: Chosen) -> None:
-        """Do a command with the words of somebody's message. Only an answer to it is for everyone."""
-        data: Any = interaction.data
-        raw = data["resolved"]["messages"][str(chosen.message_id)]
-        state: Any = interaction._state  # noqa: SLF001 - as discord.py makes it for its own menus
-        channel: Any = interaction.channel
-        message = discord.Message(state=state, channel=channel, data=raw)
-        call = _MENU_CALLS[chosen.menu]
-        words = words_of(message, self._bot_id)
+        """Do a command with what somebody's message says. Only an answer to it is for everyone."""
         answers = chosen.menu is Menu.ANSWER
-        reply_to = message.id if answers else None
-        call = Call(call.name, {**call.arguments, "text": words})
-        await self._run(interaction, call, ephemeral=not answers, reply_to=reply_to)
+        await interaction.response.defer(ephemeral=not answers, thinking=True)
+        message = _chosen_message(interaction, chosen)
+        asker = await self._asker(interaction, ephemeral=not answers, reply_to=message.id if answers else None)
+        await check_quoting(self._service, asker.place, person_of(message.author), asker.person)
+        if answers:
+            asker = replace(asker, context=(await self._chains.above(message)).context)
+        said = words_of(message, self._bot_id)
+        words = await self._attachments.told(said, attachments_of(message), asker.language)
+        call = _MENU_CALLS[chosen.menu]
+        await self._do(interaction, Call(call.name, {**call.arguments, "text": words}), asker)
 
-    async def _run(
-        self, interaction: discord.Interaction, call: Call, *, ephemeral: bool, reply_to: int | None = None
-    ) -> None:
+    async def _run(self, interaction: discord.Interaction, call: Call, *, ephemeral: bool) -> None:
         await interaction.response.defer(ephemeral=ephemeral, thinking=True)
-        asker = await self._asker(interaction, ephemeral=ephemeral, reply_to=reply_to)
+        await self._do(interaction, call, await self._asker(interaction, ephemeral=ephemeral, reply_to=None))
+
+    async def _do(self, interaction: discord.Interaction, call: Call, asker: Asker) -> None:
         outcome = await commands.run(self._service, call, asker)
         if call.name == "status" and isinstance(outcome, Told) and not self._client.intents.message_content:
             outcome = Told(f"{outcome.text}\n{text('status_degraded', asker.language)}")
@@ -247,6 +254,14 @@ def language_of(interaction: discord.Interaction) -> str:
 def _permissions(interaction: discord.Interaction) -> discord.Permissions:
     """What they may do there; in a DM everything, since it is theirs, and Discord tells nothing of it."""
     return interaction.permissions if interaction.guild_id is not None else discord.Permissions.all()
+
+
+def _chosen_message(interaction: discord.Interaction, chosen: Chosen) -> discord.Message:
+    """The message that a context menu was used on, which Discord sends along whole."""
+    data: Any = interaction.data
+    state: Any = interaction._state  # noqa: SLF001 - as discord.py makes it for its own menus
+    channel: Any = interaction.channel
+    return discord.Message(state=state, channel=channel, data=data["resolved"]["messages"][str(chosen.message_id)])
 
 
 def _follow_up(interaction: discord.Interaction, words: str) -> Callable[[], Awaitable[object]]:

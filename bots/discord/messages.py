@@ -14,12 +14,12 @@ import discord
 import structlog
 
 from bots import commands
-from bots.attachments import Attachment, Attachments
+from bots.attachments import Attachments
 from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
 from bots.courier import Courier
 from bots.discord.chains import ReplyChains
 from bots.discord.hearing import Hearing
-from bots.discord.inbound import is_said_to, person_of, replied_to, words_of
+from bots.discord.inbound import attachments_of, is_said_to, person_of, replied_to, words_of
 from bots.discord.lines import Lines
 from bots.discord.places import PLATFORM, asker_of, channel_of, is_shared, place_of, settings_channel, workspace_of
 from bots.discord.speaking import Speaker
@@ -277,10 +277,7 @@ class Messages:
         return turn.place, turn.place != own
 
     async def _words(self, message: discord.Message, language: str) -> str:
-        files = [
-            Attachment(file.filename, file.url, file.size, file.content_type or "") for file in message.attachments
-        ]
-        return await self._attachments.told(words_of(message, self._bot_id), files, language)
+        return await self._attachments.told(words_of(message, self._bot_id), attachments_of(message), language)
 
     async def _take_away(self, turn: TurnView) -> None:
         """Remove the messages of the answer that no longer belongs to a question."""

@@ -10,6 +10,8 @@ import pytest
 import structlog
 from sqlalchemy import select
 
+from bots import attachments
+from bots.attachments import MAX_FILE_BYTES
 from bots.commands import COMMANDS
 from bots.discord import sink, slash
 from bots.texts import sentence_for, text
@@ -18,6 +20,7 @@ from core.errors import NotAllowed, QuotaUsed
 from core.models import Feedback, Turn
 from core.values import Rating, TurnState
 from tests.bots.discord.conftest import Bot, answered, anywhere, buttons, eventually
+from tests.bots.discord.looking import words_kept
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.components import NotOffered
 from tests.bots.discord.standin.guild import Guild
@@ -175,6 +178,51 @@ class TestMenus:
         interaction = await asked.use_on_message(ann, text("menu_translate"), message)
         await interaction.until("You said: good night")
         assert asked.answers == []
+
+    async def test_the_files_of_a_message_are_read_as_those_of_a_question(
+        self, discord: StandInDiscord, asked: Channel, ann: User, bob: User
+    ) -> None:
+        files = [
+            discord.attachment("notes.txt", b"rain at noon", content_type="text/plain"),
+            discord.attachment("cat.png", b"\x89PNG", content_type="image/png"),
+            discord.attachment("all.log", b"x", announced_size=MAX_FILE_BYTES + 1),
+        ]
+        message = await asked.say(bob, attachments=files)
+        interaction = await asked.use_on_message(ann, text("menu_summarise"), message)
+        await interaction.until("rain at noon")
+        assert text("attachment_unseen", name="cat.png") in interaction.text
+        assert text("attachment_too_large", name="all.log", limit=MAX_FILE_BYTES // 1024) in interaction.text
+        assert len(discord.cdn.served) == 1
+
+    async def test_files_that_are_slow_to_come_are_acknowledged_before(
+        self, discord: StandInDiscord, asked: Channel, ann: User, bob: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(attachments, "FETCH_TIMEOUT_S", 1.0)
+        slow = discord.attachment("slow.txt", b"x" * 100_000, content_type="text/plain", chunk_delay_s=30)
+        interaction = await asked.use_on_message(ann, text("menu_answer"), await asked.say(bob, attachments=[slow]))
+        await interaction.until(text("attachment_unread", name="slow.txt"))
+        assert interaction.acknowledged_after_s is not None and interaction.acknowledged_after_s < 1.0
+
+    async def test_a_message_without_anything_to_read_is_refused(self, asked: Channel, ann: User, bob: User) -> None:
+        interaction = await asked.use_on_message(ann, text("menu_answer"), await asked.say(bob))
+        assert await interaction.answered() == text("error_empty")
+
+    async def test_what_led_to_the_message_is_read_with_it(
+        self, asked: Channel, ann: User, bob: User, database: Database
+    ) -> None:
+        message = await asked.say(bob, "no", reply_to=await asked.say(ann, "does it rain?"))
+        await (await asked.use_on_message(ann, text("menu_answer"), message)).until("You said: no")
+        assert "does it rain?" in words_kept(database)
+
+    async def test_the_words_of_somebody_who_opted_out_are_left_alone(
+        self, discord: StandInDiscord, asked: Channel, ann: User, bob: User, database: Database
+    ) -> None:
+        await (await asked.slash(bob, "privacy", {"action": "opt-out"})).answered()
+        message = await asked.say(bob, "my secret")
+        refused = await asked.use_on_message(ann, text("menu_translate"), message)
+        assert await refused.answered() == text("error_unwanted")
+        await (await asked.use_on_message(bob, text("menu_translate"), message)).until("You said: my secret")
+        await eventually(lambda: words_kept(database) == set())
 
 
 class TestButtons:
