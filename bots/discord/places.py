@@ -56,6 +56,11 @@ def channel_of(place: Place) -> int:
     return int(place.conversation.partition(":")[0])
 
 
+def permissions_of(interaction: discord.Interaction) -> discord.Permissions:
+    """What they may do there; in a DM everything, since it is theirs, and Discord tells nothing of it."""
+    return interaction.permissions if interaction.guild_id is not None else discord.Permissions.all()
+
+
 def asker_of(
     place: Place,
     speaker: Speaker,

@@ -178,7 +178,8 @@ class DiscordSink:
         """Tell the asker in private where the channel is closed to the bot."""
         target = self._target
         if error.refusal in NOT_ALLOWED and target.asker is not None:
-            await apologise(self._client, target.asker, target.channel, target.reply_to or 0, self._language)
+            about = target.reply_to or target.interaction or 0
+            await apologise(self._client, target.asker, target.channel, about, self._language)
 
     async def _by_any_of(self, what: str, *ways: Callable[[], Awaitable[T]] | None) -> T:
         """The result of the first way that Discord takes. Raises Refused with the last one's reason."""
