@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, nullcontext
 
 import structlog
 
@@ -22,12 +22,15 @@ log = structlog.get_logger(__name__)
 SinkFor = Callable[[TurnView], AbstractAsyncContextManager[ReplySink]]
 """The place where a Turn's answer goes, opened for as long as it is delivered."""
 
+Waiting = Callable[[TurnView], AbstractContextManager[object]]
+"""What shows that a Turn is waited for, from the moment it is given until its sink is open."""
+
 
 class Courier:
     """One per bot process."""
 
-    def __init__(self, service: Service, sink_for: SinkFor) -> None:
-        self._service, self._sink_for = service, sink_for
+    def __init__(self, service: Service, sink_for: SinkFor, waiting: Waiting = nullcontext) -> None:
+        self._service, self._sink_for, self._waiting = service, sink_for, waiting
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._newest: dict[Place, asyncio.Task[None]] = {}
         self._again: dict[int, TurnView] = {}
@@ -41,8 +44,10 @@ class Courier:
         if turn.turn_id in self._tasks:
             self._again[turn.turn_id] = turn
             return
-        before = self._newest.get(turn.place)
-        task = asyncio.create_task(self._run(turn, before), name=f"deliver-{turn.turn_id}")
+        before, until_open = self._newest.get(turn.place), ExitStack()
+        until_open.enter_context(self._waiting(turn))
+        task = asyncio.create_task(self._run(turn, before, until_open), name=f"deliver-{turn.turn_id}")
+        task.add_done_callback(lambda _: until_open.close())  # also where it never begins
         self._tasks[turn.turn_id] = self._newest[turn.place] = task
 
     async def resume(self, platform: str) -> int:
@@ -79,13 +84,14 @@ class Courier:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, turn: TurnView, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait({before})
+    async def _run(self, turn: TurnView, before: asyncio.Task[None] | None, until_open: ExitStack) -> None:
         following: TurnView | None = turn
         try:
+            if before is not None:
+                await asyncio.wait({before})
             while following is not None:
                 async with self._sink_for(following) as sink:
+                    until_open.close()
                     await deliver_surely(self._service, following, sink)
                 following = self._again.pop(turn.turn_id, None)
         except Exception:  # the edge: one answer that cannot be delivered must not be forgotten in silence

@@ -14,6 +14,7 @@ from yarl import URL
 from bots.attachments import Attachments
 from bots.courier import Courier
 from bots.discord.backfill import Backfill
+from bots.discord.indicator import TypingIndicators
 from bots.discord.interactions import Interactions
 from bots.discord.messages import Messages
 from bots.discord.places import PLATFORM
@@ -49,8 +50,10 @@ class Handlers:
         rooms = Rooms(service, PLATFORM)
         hosts = (*CDN_HOSTS, URL(settings.discord_api_base).authority)
         attachments = Attachments(session, hosts, proxy=settings.discord_proxy or None)
-        self.courier = Courier(service, Sinks(client, allowance).open)
-        self.messages = Messages(client, service, self.courier, rooms, attachments)
+        self.typing = TypingIndicators(client, allowance)
+        sinks = Sinks(client, allowance, self.typing)
+        self.courier = Courier(service, sinks.open, sinks.waiting)
+        self.messages = Messages(client, service, self.courier, rooms, attachments, self.typing)
         self.interactions = Interactions(client, service, self.courier, rooms, attachments)
         self._backfill = Backfill(client, service, self.messages)
         self._resumed = False

@@ -15,7 +15,6 @@ import aiohttp
 import discord
 import structlog
 
-from bots.discord.targets import Target
 from bots.pacing import Allowance
 
 log = structlog.get_logger(__name__)
@@ -33,13 +32,10 @@ class TypingIndicators:
         self._loops: dict[int, asyncio.Task[None]] = {}
 
     @contextmanager
-    def shown(self, target: Target) -> Iterator[Callable[[], None]]:
-        """Type inside the block until what it is given is called; an interaction shows by itself that it is thought."""
-        if target.token_lives:
-            yield lambda: None
-            return
-        waited = [target.channel]
-        self._begin(target.channel)
+    def shown(self, channel: int) -> Iterator[Callable[[], None]]:
+        """Type inside the block, until what it is given is called."""
+        waited = [channel]
+        self._begin(channel)
 
         def end() -> None:
             if waited:
@@ -63,10 +59,12 @@ class TypingIndicators:
 
     async def _type(self, channel: int) -> None:
         place = self._client.get_partial_messageable(channel)
-        try:
-            while True:
+        while True:
+            try:
                 if self._allowance.spare():
                     await place.typing()
-                await asyncio.sleep(_AGAIN_S)
-        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-            log.info("Typing cannot be shown.", action="typing_failed", channel=channel, reason=str(error))
+            except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+                log.info("Typing cannot be shown.", action="typing_failed", channel=channel, reason=str(error))
+                if isinstance(error, discord.Forbidden | discord.NotFound):
+                    return
+            await asyncio.sleep(_AGAIN_S)

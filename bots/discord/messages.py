@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
 
 import discord
 import structlog
@@ -20,6 +21,7 @@ from bots.courier import Courier
 from bots.discord.chains import ReplyChains
 from bots.discord.hearing import Hearing
 from bots.discord.inbound import attachments_of, is_said_to, person_of, replied_to, words_of
+from bots.discord.indicator import TypingIndicators
 from bots.discord.lines import Lines
 from bots.discord.places import PLATFORM, asker_of, channel_of, is_shared, place_of, settings_channel, workspace_of
 from bots.discord.speaking import Speaker
@@ -48,10 +50,17 @@ class Messages:
     """Handles every message event of one client."""
 
     def __init__(
-        self, client: discord.Client, service: Service, courier: Courier, rooms: Rooms, attachments: Attachments
+        self,
+        client: discord.Client,
+        service: Service,
+        courier: Courier,
+        rooms: Rooms,
+        attachments: Attachments,
+        typing: TypingIndicators,
     ) -> None:
         self._client, self._service, self._courier = client, service, courier
-        self._rooms, self._attachments, self._speaker = rooms, attachments, Speaker(client)
+        self._rooms, self._attachments, self._typing = rooms, attachments, typing
+        self._speaker = Speaker(client)
         self.lines = Lines()
         self._chains, self._hearing = ReplyChains(client), Hearing(client)
 
@@ -74,8 +83,10 @@ class Messages:
         if not is_said_to(message, self._client.user, settings, ours):
             self._hearing.hear(message, settings)
             return _nothing
+        at_once = not again and not words_of(message, self._bot_id).startswith("/")
         try:
-            return await self._answer(message, settings, again=again)
+            with self._typing.shown(message.channel.id) if at_once else nullcontext():  # until the Courier shows it
+                return await self._answer(message, settings, again=again)
         except PajamaError as error:
             log.info("A message was refused.", action="message_refused", code=error.code, event_id=str(message.id))
             language = self._language(message, settings)

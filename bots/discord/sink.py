@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, TypeVar
@@ -229,17 +229,31 @@ class _NoToken(Exception):
 class Sinks:
     """Opens the sink of a Turn, with typing shown until there is something to read."""
 
-    def __init__(self, client: discord.Client, allowance: Allowance) -> None:
-        self._client, self._allowance = client, allowance
+    def __init__(self, client: discord.Client, allowance: Allowance, typing: TypingIndicators) -> None:
+        self._client, self._allowance, self._typing = client, allowance, typing
         self._budgets = EditBudgets(EDITS_PER_S, EDITS_TOGETHER_PER_S)
-        self._typing = TypingIndicators(client, allowance)
 
     @asynccontextmanager
     async def open(self, turn: TurnView) -> AsyncIterator[DiscordSink]:
         """The sink of the Turn, for as long as it is delivered."""
-        target = Target.model_validate({"channel": channel_of(turn.place), **turn.target})  # a forgotten one is empty
-        with self._budgets.streaming(str(target.channel)) as budget, self._typing.shown(target) as on_shown:
+        target = _target(turn)
+        with self._budgets.streaming(str(target.channel)) as budget, self.waiting(turn) as on_shown:
             yield DiscordSink(self._client, target, turn.language, budget, self._allowance, on_shown)
+
+    def waiting(self, turn: TurnView) -> AbstractContextManager[Callable[[], None]]:
+        """Typing, where the answer is still to come; an interaction shows by itself that it is thought about."""
+        target = _target(turn)
+        if turn.state.ended or target.token_lives:
+            return nullcontext(_nothing)
+        return self._typing.shown(target.channel)
+
+
+def _target(turn: TurnView) -> Target:
+    return Target.model_validate({"channel": channel_of(turn.place), **turn.target})  # a forgotten one is empty
+
+
+def _nothing() -> None:
+    """Nothing is shown that would end."""
 
 
 def _sendable(body: dict[str, Any]) -> dict[str, Any]:

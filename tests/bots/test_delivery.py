@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -323,6 +324,39 @@ class TestCourier:
             courier.deliver(turn)
         await courier.settled()
         assert channel.shown() == ["You said: one", "You said: two"]
+
+    @pytest.mark.parametrize("ends", ["delivered", "let go of", "crashed"])
+    async def test_a_turn_is_shown_as_waited_for_from_when_it_is_given_until_its_own_sink_is_open(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate, ends: str
+    ) -> None:
+        waiting, opened = set(), []
+
+        @contextmanager
+        def shown(turn: TurnView) -> Iterator[None]:
+            waiting.add(turn.text)
+            yield
+            waiting.remove(turn.text)
+
+        @asynccontextmanager
+        async def sink(turn: TurnView) -> AsyncIterator[ChannelSink]:
+            opened.append((turn.text, set(waiting)))
+            if ends == "crashed" and turn.text == "next":
+                raise Crashed
+            yield ChannelSink(channel)
+
+        courier = Courier(service, sink, shown)
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        for turn in [await ask(service, words) for words in ("slow", "next")]:
+            courier.deliver(turn)
+        assert waiting == {"slow", "next"}
+        await channel.until("alpha")
+        assert waiting == {"next"}
+        if ends == "let go of":
+            await courier.close()
+        gate.set()
+        await courier.settled()
+        assert waiting == set()
+        assert opened == [("slow", {"slow", "next"}), ("next", {"next"})][: 1 if ends == "let go of" else 2]
 
     async def test_what_is_let_go_of_is_delivered_at_the_next_start(
         self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate
