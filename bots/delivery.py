@@ -68,8 +68,11 @@ class ReplySink(Protocol):
     async def remove(self, external_id: str) -> None:
         """Take a message away that is no part of the answer any more. One that is gone already is no error."""
 
-    async def notice(self, sentence: str, nonce: str) -> None:
-        """Tell something that is no part of the answer: an apology, that it was stopped."""
+    async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
+        """Tell something that is no part of the answer: an apology, that it was stopped.
+
+        `quiet`: whoever asked knows it already, and is not to be called by it.
+        """
 
 
 def nonce(generation_id: int, chunk: int) -> str:
@@ -145,7 +148,7 @@ async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledge
     if turn.state is TurnState.FAILED:
         await sink.notice(failure_sentence(turn.failure, turn.language), notice_nonce(turn))
     elif turn.state is TurnState.CANCELLED and not turn.purged:  # of a question that is gone nothing is told
-        await sink.notice(text("stopped", turn.language), notice_nonce(turn))
+        await sink.notice(text("stopped", turn.language), notice_nonce(turn), quiet=True)
     noted = await service.mark_delivered(turn.turn_id, turn.fence)
     if noted:
         log.info("A turn was delivered.", action="turn_delivered", turn_id=turn.turn_id, state=turn.state)

@@ -132,17 +132,20 @@ class DiscordSink:
             if error.refusal != _UNKNOWN_MESSAGE:
                 raise
 
-    async def notice(self, sentence: str, nonce: str) -> None:
-        """Tell a sentence: as the interaction's completion where it has none yet, else as a reply."""
+    async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
+        """Tell a sentence: as the interaction's completion where it has none yet, else as a reply, which pings the asker
+        unless it is `quiet`.
+        """
+        calls: dict[str, Any] = {"mention_author": False, "silent": True} if quiet else {}
 
         async def complete() -> None:
             await self._webhook().edit_message(_ORIGINAL, content=sentence)
 
         async def post() -> None:
-            await self._channel.send(sentence, nonce=nonce, **self._reply())
+            await self._channel.send(sentence, nonce=nonce, **self._reply(), **calls)
 
         async def follow_up() -> None:
-            await self._webhook().send(sentence, ephemeral=self._target.ephemeral)
+            await self._webhook().send(sentence, ephemeral=self._target.ephemeral, silent=quiet)
 
         first = self._target.token_lives and not self._completed
         after = (follow_up, post) if self._target.ephemeral else (post, follow_up)

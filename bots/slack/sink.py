@@ -121,7 +121,7 @@ class SlackSink:
             if error.refusal not in _GONE:
                 raise
 
-    async def notice(self, sentence: str, nonce: str) -> None:
+    async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
         """Tell a sentence in the thread."""
         await self._post([{"markdown_text": harmless(sentence)}, {"text": escaped(sentence)}], nonce)
 

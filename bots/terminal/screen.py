@@ -45,7 +45,7 @@ class TerminalSink:
         """What is printed cannot be taken away; what counts follows below it."""
         self._begin_line()
 
-    async def notice(self, sentence: str, nonce: str) -> None:
+    async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
         """Print a sentence on a line of its own."""
         self._begin_line()
         self._out.write(sentence)

@@ -130,5 +130,5 @@ class ChannelSink:
     async def remove(self, external_id: str) -> None:
         self._channel.take_away(external_id)
 
-    async def notice(self, sentence: str, nonce: str) -> None:
+    async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
         self._channel.post(sentence, nonce)

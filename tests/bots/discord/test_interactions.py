@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from datetime import timedelta
@@ -14,6 +15,7 @@ from bots import attachments
 from bots.attachments import MAX_FILE_BYTES
 from bots.commands import COMMANDS
 from bots.discord import sink, slash
+from bots.discord.wire import REQUESTS_AT_ONCE, REQUESTS_PER_S
 from bots.texts import sentence_for, text
 from core.database import Database
 from core.errors import NotAllowed, QuotaUsed
@@ -21,6 +23,7 @@ from core.models import Feedback, Turn
 from core.values import Rating, TurnState
 from tests.bots.discord.conftest import Bot, answered, anywhere, buttons, eventually
 from tests.bots.discord.looking import words_kept
+from tests.bots.discord.standin import routes
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.components import NotOffered
 from tests.bots.discord.standin.guild import Guild
@@ -28,6 +31,9 @@ from tests.bots.discord.standin.message import Message
 from tests.bots.discord.standin.people import User
 from tests.bots.discord.standin.server import StandInDiscord
 from tests.bots.scripted_worker import Gate, ScriptedWorker
+
+SILENT = 1 << 12
+"""The flag of a message that calls nobody."""
 
 
 async def complete(channel: Channel, discord: StandInDiscord, person: User, words: str = "hello") -> Message:
@@ -235,6 +241,9 @@ class TestButtons:
         await asked.press(ann, asked.answers[0], text("button_stop"))
         await asked.until(text("stopped"))
         assert asked.answers[0].content == "alpha"
+        answer, stopped = discord.requests_to(routes.CREATE_MESSAGE)
+        assert [sent.json["allowed_mentions"]["replied_user"] for sent in (answer, stopped)] == [True, False]
+        assert stopped.json["flags"] & SILENT
 
     async def test_only_the_asker_or_a_moderator_may_stop(
         self,
@@ -326,6 +335,27 @@ class TestLateness:
         worker.script["slow"] = ["alpha", gate, " omega"]
         await asked.say(ann, "slow", mentions=[discord.bot])
         await asked.until("alpha")
+        gate.set()
+        await asked.until(text("answer_complete", link="")[:-1])
+        assert asked.answers[0].content == "alpha omega"
+
+    async def test_the_message_at_its_end_waits_where_the_bot_has_much_to_say(
+        self,
+        discord: StandInDiscord,
+        bot: Bot,
+        asked: Channel,
+        worker: ScriptedWorker,
+        ann: User,
+        gate: Gate,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(sink, "UNREAD_AFTER", timedelta())
+        worker.script["slow"] = ["alpha", gate, " omega"]
+        await asked.say(ann, "slow", mentions=[discord.bot])
+        await asked.until("alpha")
+        allowance, clock = bot.client.handlers.typing._allowance, asyncio.get_running_loop().time  # type: ignore[union-attr]
+        allowance._used_until = clock() + REQUESTS_AT_ONCE / REQUESTS_PER_S + 0.3
+        assert not allowance.spare()
         gate.set()
         await asked.until(text("answer_complete", link="")[:-1])
         assert asked.answers[0].content == "alpha omega"
