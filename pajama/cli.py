@@ -287,7 +287,7 @@ def faq_list(
     workspace: OfWorkspace = "",
     as_json: AsJson = False,
 ) -> None:
-    """The collections, or the entries of one."""
+    """The collections, or the entries of one, with how often they were given and helped."""
     from pajama.commands import faq as command
 
     command.show(collection, workspace=workspace, as_json=as_json)
@@ -305,6 +305,29 @@ def faq_search(
     from pajama.commands import faq as command
 
     command.search(question, name=collection, workspace=workspace, limit=limit, as_json=as_json)
+
+
+@faq.command("gaps")
+def faq_gaps(
+    collection: Annotated[
+        str | None, typer.Option(help="Only questions for which this collection came nearest.")
+    ] = None,
+    workspace: Annotated[
+        str, typer.Option(metavar="PLATFORM:ID", help="Only what was asked there; without it everywhere.")
+    ] = "",
+    days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="Only what was asked in the last so many.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many gaps, those asked most.")] = 20,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="File for the suggested entries, to be filled in and imported.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What people asked that no entry answered, or whose answer did not help: gathered and counted."""
+    from pajama.commands import faq_gaps as command
+
+    command.show(collection=collection, workspace=workspace, days=days, limit=limit, target=target, as_json=as_json)
 
 
 @faq.command("eval")

@@ -200,7 +200,7 @@ def elsewhere_trials(index: CollectionIndex) -> dict[Mode, Trials]:
     """Questions about anything else, which no collection but one about them covers, by mode."""
     snapshot = index.snapshot
     found: dict[Mode, list[Evidence]] = {}
-    for text in _elsewhere():
+    for text in elsewhere():
         question = index.question(text)
         hits = snapshot.search(question, AMONG)
         if not hits or hits[0].nearness < _ABOUT_IT:
@@ -215,7 +215,8 @@ def _all_wrong(evidence: Evidence) -> Trials:
 
 
 @cache
-def _elsewhere() -> tuple[str, ...]:
+def elsewhere() -> tuple[str, ...]:
+    """Questions about anything."""
     text = files(__package__ or "core.faq").joinpath("elsewhere.txt").read_text(encoding="utf-8")
     return tuple(text.split("\n")[:-1])
 

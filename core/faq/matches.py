@@ -1,4 +1,4 @@
-"""Matches in SQL: what was decided about a Turn and which entries were found for it, for `why`, counts and gaps.
+"""Matches in SQL: what was decided about a Turn and which entries were found for it, for `why` and counts.
 
 Knows no index. Rows refer to entries by version, so that an answer is explained in the words of its day; the question
 itself is the Turn's Message and is not copied.
@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session
 
 from core.faq.entry import Entry
 from core.faq.models import FaqDecision, FaqEntry, FaqMatch, FaqVersion
-from core.models import Feedback, Generation, Message, MessageRevision, Turn, tables
+from core.models import Feedback, tables
 from core.values import Rating
 
 _DECISION, _MATCH, _ENTRY, _VERSION = tables(FaqDecision, FaqMatch, FaqEntry, FaqVersion)
-_TURN, _GENERATION, _MESSAGE, _REVISION, _FEEDBACK = tables(Turn, Generation, Message, MessageRevision, Feedback)
+(_FEEDBACK,) = tables(Feedback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +68,16 @@ class DecisionView:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
-    """A question that no entry answered, or whose answer did not help."""
-
-    turn_id: int
-    text: str
-    outcome: str
-    asked_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Helpfulness:
-    """How often an entry was given as an answer, and what people said of it."""
+    """How often curated text was given, and what people said of it."""
 
-    entry_id: int
-    given: int
-    helpful: int
-    not_helpful: int
+    given: int = 0
+    helpful: int = 0
+    not_helpful: int = 0
+
+
+GIVEN = ("answer", "passage")
+"""Outcomes with which the first entry's own text is shown."""
 
 
 # Built once: putting a statement together costs more than SQLite takes to run it.
@@ -137,37 +130,20 @@ def of_generation(session: Session, generation_id: int) -> DecisionView | None:
     )
 
 
-def unanswered(session: Session, workspace_id: int, outcomes: Sequence[str], limit: int) -> list[Unanswered]:
-    """The newest questions of the Workspace with one of these outcomes, of Generations that still stand."""
-    newest = (
-        select(_DECISION)
-        .where(_DECISION.c.workspace_id == workspace_id, _DECISION.c.outcome.in_(outcomes))
-        .order_by(_DECISION.c.generation_id.desc())
-        .limit(limit)
-        .subquery()
-    )
-    return _questions(session, newest, newest.c)
+def helpfulness(session: Session, collection_id: int) -> dict[str, Helpfulness]:
+    """By entry key: how often the entry was given, and how that was rated. Entries that never were are missing."""
+    return _counted(session, _ENTRY.c.key, _ENTRY.c.collection_id == collection_id)
 
 
-def down_voted(session: Session, workspace_id: int, limit: int) -> list[Unanswered]:
-    """The newest questions of the Workspace whose curated answer somebody found of no help."""
-    newest = (
-        select(_DECISION)
-        .join(_FEEDBACK, _FEEDBACK.c.generation_id == _DECISION.c.generation_id)
-        .where(_DECISION.c.workspace_id == workspace_id, _FEEDBACK.c.rating == Rating.DOWN)
-        .order_by(_DECISION.c.generation_id.desc())
-        .limit(limit)
-        .subquery()
-    )
-    return _questions(session, newest, newest.c)
+def helpfulness_by_collection(session: Session) -> dict[int, Helpfulness]:
+    """By collection id, the same of all its entries together, also of those that were removed."""
+    return _counted(session, _ENTRY.c.collection_id)
 
 
-def helpfulness(session: Session, collection_id: int, outcomes: Sequence[str]) -> dict[str, Helpfulness]:
-    """By entry key: how often the entry came first with one of these outcomes, and how that was rated."""
+def _counted(session: Session, of: Any, *chosen: Any) -> dict[Any, Helpfulness]:
     rows = session.execute(
         select(
-            _ENTRY.c.key,
-            _ENTRY.c.id,
+            of.label("of"),
             func.count(_MATCH.c.generation_id.distinct()).label("given"),
             func.count(case((_FEEDBACK.c.rating == Rating.UP, 1))).label("helpful"),
             func.count(case((_FEEDBACK.c.rating == Rating.DOWN, 1))).label("not_helpful"),
@@ -176,10 +152,10 @@ def helpfulness(session: Session, collection_id: int, outcomes: Sequence[str]) -
         .join(_MATCH, and_(_MATCH.c.entry_id == _ENTRY.c.id, _MATCH.c.rank == 0))
         .join(_DECISION, _DECISION.c.generation_id == _MATCH.c.generation_id)
         .outerjoin(_FEEDBACK, _FEEDBACK.c.generation_id == _MATCH.c.generation_id)
-        .where(_ENTRY.c.collection_id == collection_id, _DECISION.c.outcome.in_(outcomes))
-        .group_by(_ENTRY.c.key, _ENTRY.c.id)
+        .where(_DECISION.c.outcome.in_(GIVEN), *chosen)
+        .group_by(of)
     )
-    return {row.key: Helpfulness(row.id, row.given, row.helpful, row.not_helpful) for row in rows}
+    return {row.of: Helpfulness(row.given, row.helpful, row.not_helpful) for row in rows}
 
 
 _WORDS = ("phrasings", "answer", "tags", "language", "valid_from", "valid_until")
@@ -214,17 +190,3 @@ def _match(row: Any) -> MatchView:
         valid_until=row.entry_valid_until,
     )
     return MatchView(found, entry)
-
-
-def _questions(session: Session, decisions: Any, columns: Any) -> list[Unanswered]:
-    """The questions behind decisions, newest first, without those that were purged or answered anew since."""
-    rows = session.execute(
-        select(columns.turn_id, columns.outcome, _TURN.c.queued_at, _REVISION.c.text.label("words"))
-        .select_from(decisions)
-        .join(_GENERATION, and_(_GENERATION.c.id == columns.generation_id, _GENERATION.c.selected))
-        .join(_TURN, _TURN.c.id == columns.turn_id)
-        .join(_MESSAGE, and_(_MESSAGE.c.id == _TURN.c.message_id, _MESSAGE.c.deleted_at.is_(None)))
-        .join(_REVISION, and_(_REVISION.c.message_id == _MESSAGE.c.id, _REVISION.c.number == _MESSAGE.c.revision))
-        .order_by(columns.generation_id.desc())
-    )
-    return [Unanswered(row.turn_id, row.words, row.outcome, row.queued_at) for row in rows]

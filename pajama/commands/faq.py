@@ -15,27 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.database import Database
-from core.errors import DatabaseUnavailable, NotFound, SettingsError
-from core.faq import collections
+from core.errors import NotFound, SettingsError
+from core.faq import collections, matches
 from core.faq.calibration import Calibration, ModeCalibration, calibrate, default
 from core.faq.changes import Changes, compare
-from core.faq.embedding import Embedder
 from core.faq.entry import Entry
 from core.faq.evaluation import Labelled, Report, ask_all, report, trials_by_mode
 from core.faq.fields import values_of
 from core.faq.files import form_of, read_file
 from core.faq.index import CollectionIndex
 from core.faq.labelled import read_labelled
+from core.faq.matches import Helpfulness
 from core.faq.search import FaqSearch, Verdict
-from core.models import Workspace
 from core.settings import Settings
-from pajama.commands.database import absent
+from pajama.commands.faq_database import embedder_of, opened, workspace_id_of
 from pajama.console import err, out, print_json, settings_of
-from pajama.running import find_running
 
 _SHOWN = 20
 """Lines of a diff that are printed."""
@@ -46,13 +43,13 @@ def import_file(
 ) -> None:
     """Bring a file's entries in, or with `dry_run` show what that would change."""
     entries = read_file(path, encoding=encoding, language=language)
-    with _database() as database:
+    with opened() as database:
         if dry_run:
             with database.read() as session:
                 changes = compare(_there(session, name, workspace), entries, replace=replace)
         else:
             with database.write() as session:
-                workspace_id = _workspace(session, workspace)
+                workspace_id = workspace_id_of(session, workspace)
                 try:
                     collection = collections.find(session, name, workspace_id, lock=True)
                 except NotFound:
@@ -66,8 +63,8 @@ def import_file(
 
 def export(name: str, *, workspace: str, form: str, target: Path | None) -> None:
     """Write a collection's entries to a file or to standard output."""
-    with _database() as database, database.read() as session:
-        collection = collections.find(session, name, _workspace(session, workspace))
+    with opened() as database, database.read() as session:
+        collection = collections.find(session, name, workspace_id_of(session, workspace))
         entries = list(collections.current(session, collection.id).values())
     text = form_of(form or (target.name if target else "jsonl")).write(entries)
     if target is None:
@@ -81,32 +78,36 @@ def export(name: str, *, workspace: str, form: str, target: Path | None) -> None
 
 
 def show(name: str | None, *, workspace: str, as_json: bool) -> None:
-    """Print the collections, or the entries of one."""
-    with _database() as database, database.read() as session:
-        workspace_id = _workspace(session, workspace)
+    """Print the collections, or the entries of one, and how often they were given and found helpful."""
+    with opened() as database, database.read() as session:
+        workspace_id = workspace_id_of(session, workspace)
         views = collections.visible(session, workspace_id)
         if name is not None:
             collection = collections.find(session, name, workspace_id)
-            _show_entries(list(collections.current(session, collection.id).values()), as_json=as_json)
+            entries = list(collections.current(session, collection.id).values())
+            _show_entries(entries, matches.helpfulness(session, collection.id), as_json=as_json)
             return
+        rated = matches.helpfulness_by_collection(session)
+    rows = [(view, rated.get(view.collection_id, Helpfulness())) for view in views]
     if as_json:
-        print_json([{**asdict(view), "updated_at": view.updated_at.isoformat()} for view in views])
+        print_json([{**asdict(view), "updated_at": view.updated_at.isoformat(), **asdict(each)} for view, each in rows])
         return
-    for view in views:
+    for view, each in rows:
         calibrated = "calibrated" if view.calibration else "not calibrated"
         scope = "" if view.workspace_id is None else ", of this workspace"
-        out.print(f"{view.name}: {view.entries} entries, revision {view.revision}, {calibrated}{scope}", markup=False)
+        told = f"{view.name}: {view.entries} entries, revision {view.revision}, {calibrated}{scope}{_told(each)}"
+        out.print(told, markup=False)
 
 
 def search(question: str, *, name: str | None, workspace: str, limit: int, as_json: bool) -> None:
     """Print what is found for a question and what would be done with it."""
     settings = settings_of("faq")
-    with _database(settings) as database:
+    with opened(settings) as database:
         with database.read() as session:
-            workspace_id = _workspace(session, workspace)
+            workspace_id = workspace_id_of(session, workspace)
             if name is not None:
                 collections.find(session, name, workspace_id)
-        found = FaqSearch(database, _embedder(settings))
+        found = FaqSearch(database, embedder_of(settings))
         found.refresh()
         verdict = found.search(
             workspace_id, question, day=_now().date(), limit=limit, names=None if name is None else (name,)
@@ -120,7 +121,7 @@ def search(question: str, *, name: str | None, workspace: str, limit: int, as_js
 def evaluate(name: str, path: Path, *, workspace: str, encoding: str, as_json: bool) -> None:
     """Put a file's labelled questions to a collection and print how it did."""
     settings = settings_of("faq")
-    with _database(settings) as database:
+    with opened(settings) as database:
         index, calibration = _indexed(database, name, workspace, settings)
         questions = read_labelled(path, _keys(index), encoding=encoding)
         with _progress("asking", len(questions)) as advance:
@@ -145,7 +146,7 @@ def calibrate_collection(
 ) -> None:
     """Set a collection's thresholds, and print what they and other risks give."""
     settings = settings_of("faq")
-    with _database(settings) as database:
+    with opened(settings) as database:
         index, _ = _indexed(database, name, workspace, settings)
         real: list[Labelled] = []
         if questions is not None:
@@ -155,7 +156,7 @@ def calibrate_collection(
         made = calibrate(index, target_risk=risk, uncovered_share=uncovered, given=given)
         if not dry_run:
             with database.write() as session:
-                collection = collections.find(session, name, _workspace(session, workspace), lock=True)
+                collection = collections.find(session, name, workspace_id_of(session, workspace), lock=True)
                 collection.calibration = made.model_dump(mode="json")
     if as_json:
         print_json(made.model_dump(mode="json"))
@@ -163,50 +164,13 @@ def calibrate_collection(
         _show_calibration(made)
 
 
-@contextmanager
-def _database(settings: Settings | None = None) -> Iterator[Database]:
-    """The database of the stack that runs here, or the one of the settings. Raises DatabaseUnavailable."""
-    settings = settings or settings_of("faq")
-    running = find_running(settings.data_dir)
-    url = running.database_url if running else settings.effective_database_url
-    if absent(url):
-        raise DatabaseUnavailable(absent(url))
-    database = Database(url)
-    try:
-        yield database
-    finally:
-        database.close()
-
-
-def _workspace(session: Session, name: str) -> int | None:
-    """The id of the Workspace `platform:id`; None, for all of them, where none is named. Raises NotFound."""
-    if not name:
-        return None
-    platform, _, external_id = name.partition(":")
-    query = select(Workspace.id).where(Workspace.platform == platform, Workspace.external_id == external_id)
-    workspace_id: int | None = session.scalar(query)
-    if workspace_id is None:
-        raise NotFound(
-            f"There is no workspace {name!r}; it is named as in web:site, and is there once it said something."
-        )
-    return workspace_id
-
-
 def _there(session: Session, name: str, workspace: str) -> dict[str, Entry]:
     """The entries of the collection, none where it is still to be made."""
     try:
-        collection = collections.find(session, name, _workspace(session, workspace))
+        collection = collections.find(session, name, workspace_id_of(session, workspace))
     except NotFound:
         return {}
     return collections.current(session, collection.id)
-
-
-def _embedder(settings: Settings) -> Embedder | None:
-    if settings.faq_embedder == "none":
-        return None
-    from workers.embedding import load_embedder
-
-    return load_embedder(settings)
 
 
 def _indexed(
@@ -214,9 +178,9 @@ def _indexed(
 ) -> tuple[CollectionIndex, Calibration | None]:
     """A collection's index, and its calibration where it was made with the same embedder."""
     with database.read() as session:
-        collection = collections.find(session, name, _workspace(session, workspace))
+        collection = collections.find(session, name, workspace_id_of(session, workspace))
         key, stored = collection.id, collection.calibration
-    index = CollectionIndex(key, _embedder(settings))
+    index = CollectionIndex(key, embedder_of(settings))
     index.refresh(database)
     calibration = Calibration.model_validate(stored) if stored else None
     return index, calibration if calibration and calibration.embedder == index.embedder_revision else None
@@ -260,12 +224,17 @@ def _show_changes(name: str, changes: Changes, *, dry_run: bool) -> None:
     out.print(f"{name}: {counts}{' (dry run: nothing was written)' if dry_run else ''}", markup=False)
 
 
-def _show_entries(entries: list[Entry], *, as_json: bool) -> None:
+def _show_entries(entries: list[Entry], rated: dict[str, Helpfulness], *, as_json: bool) -> None:
+    rows = [(entry, rated.get(entry.key, Helpfulness())) for entry in entries]
     if as_json:
-        print_json([values_of(entry) for entry in entries])
+        print_json([{**values_of(entry), **asdict(each)} for entry, each in rows])
         return
-    for entry in entries:
-        out.print(f"{entry.key}: {entry.question}", markup=False, soft_wrap=True)
+    for entry, each in rows:
+        out.print(f"{entry.key}: {entry.question}{_told(each)}", markup=False, soft_wrap=True)
+
+
+def _told(rated: Helpfulness) -> str:
+    return f" · given {rated.given}, helpful {rated.helpful}, not {rated.not_helpful}" if rated.given else ""
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(shop: Pajama) -> Non
     )  # fmt: skip
     assert shop.json("faq", "list")[0] | {"collection_id": 1, "updated_at": ""} == {
         "calibration": None, "collection_id": 1, "entries": 4, "language": "", "name": "shop", "revision": 2,
-        "updated_at": "", "workspace_id": None,
+        "updated_at": "", "workspace_id": None, "given": 0, "helpful": 0, "not_helpful": 0,
     }  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from sqlalchemy import select
 
 from core.faq import collections, matches
 from core.faq.calibration import calibrate
@@ -15,7 +14,6 @@ from core.faq.index import CollectionIndex
 from core.faq.passages import reference_of
 from core.faq.search import FaqSearch
 from core.feedback import rate
-from core.models import Workspace
 from core.values import Person, Place, Rating
 from tests.core.conftest import Chat
 from tests.core.faq.conftest import Shelf, entry
@@ -148,22 +146,18 @@ def test_an_answer_is_explained_in_the_words_of_its_day(shelf: Shelf) -> None:
     assert view.matches[0].found.probability == 1
 
 
-def test_what_was_not_answered_and_what_did_not_help_is_told(shelf: Shelf) -> None:
+def test_it_is_counted_how_often_an_entry_was_given_and_helped(shelf: Shelf) -> None:
     chat = Chat(shelf.database)
-    shelf.create()
+    collection_id = shelf.create()
     shelf.upsert(HOURS, PARKING)
     helped, _ = decided(shelf, chat, "When are you open?", "m1")
-    refused, _ = decided(shelf, chat, "Do you sell elephants?", "m2")
+    decided(shelf, chat, "What are the opening hours?", "m2")
+    decided(shelf, chat, "Do you sell elephants?", "m3")
     place = Place(platform="web", workspace="w", conversation="c")
     with shelf.database.write() as session:
         rate(session, place, Person(id="p"), helped, Rating.UP, "", chat.now)
         rate(session, place, Person(id="q"), helped, Rating.DOWN, "closed!", chat.now)
-        workspace_id = session.scalars(select(Workspace.id)).one()
-        (open_question,) = matches.unanswered(session, workspace_id, ["abstain"], 10)
-        (bad_answer,) = matches.down_voted(session, workspace_id, 10)
-        (shop,) = collections.visible(session, None)
-        counted = matches.helpfulness(session, shop.collection_id, ["answer"])
-        assert matches.unanswered(session, workspace_id + 1, ["abstain"], 10) == []
-    assert (open_question.turn_id, open_question.text) == (refused, "words of m2")
-    assert bad_answer.turn_id == helped
-    assert {key: (h.given, h.helpful, h.not_helpful) for key, h in counted.items()} == {"hours": (1, 1, 1)}
+    with shelf.database.read() as session:
+        assert matches.helpfulness(session, collection_id) == {"hours": matches.Helpfulness(2, 1, 1)}
+        assert matches.helpfulness(session, collection_id + 1) == {}
+        assert matches.helpfulness_by_collection(session) == {collection_id: matches.Helpfulness(2, 1, 1)}

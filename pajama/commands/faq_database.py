@@ -1,0 +1,56 @@
+"""What every `pajama faq` command needs: the database, the workspace that is meant, and the embedder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.database import Database
+from core.errors import DatabaseUnavailable, NotFound
+from core.faq.embedding import Embedder
+from core.models import Workspace
+from core.settings import Settings
+from pajama.commands.database import absent
+from pajama.console import settings_of
+from pajama.running import find_running
+
+
+@contextmanager
+def opened(settings: Settings | None = None) -> Iterator[Database]:
+    """The database of the stack that runs here, or the one of the settings. Raises DatabaseUnavailable."""
+    settings = settings or settings_of("faq")
+    running = find_running(settings.data_dir)
+    url = running.database_url if running else settings.effective_database_url
+    if absent(url):
+        raise DatabaseUnavailable(absent(url))
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def workspace_id_of(session: Session, name: str) -> int | None:
+    """The id of the Workspace `platform:id`; None, for all of them, where none is named. Raises NotFound."""
+    if not name:
+        return None
+    platform, _, external_id = name.partition(":")
+    query = select(Workspace.id).where(Workspace.platform == platform, Workspace.external_id == external_id)
+    workspace_id: int | None = session.scalar(query)
+    if workspace_id is None:
+        raise NotFound(
+            f"There is no workspace {name!r}; it is named as in web:site, and is there once it said something."
+        )
+    return workspace_id
+
+
+def embedder_of(settings: Settings) -> Embedder | None:
+    """The embedder that the settings name, loaded in this process. Raises ModelUnavailable."""
+    if settings.faq_embedder == "none":
+        return None
+    from workers.embedding import load_embedder
+
+    return load_embedder(settings)
