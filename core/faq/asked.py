@@ -67,8 +67,10 @@ class EntryName:
 
 def unanswered(session: Session, workspace_id: int | None, since: datetime | None, limit: int) -> list[Asked]:
     """The newest questions that no entry answered, of the Workspace, or of all where it is None."""
-    chosen = _newest(workspace_id, since, limit).where(_DECISION.c.outcome.in_(UNANSWERED))
-    return _questions(session, chosen, None)
+    newest = _newest(workspace_id, since, limit)
+    of_each = (newest.where(_DECISION.c.outcome == outcome) for outcome in UNANSWERED)  # each along its index
+    found = [question for chosen in of_each for question in _questions(session, chosen, None)]
+    return sorted(found, key=lambda question: (question.asked_at, question.turn_id), reverse=True)[:limit]
 
 
 def not_helpful(session: Session, workspace_id: int | None, since: datetime | None, limit: int) -> list[Asked]:
