@@ -354,6 +354,9 @@ def faq_calibrate(
     ] = None,
     workspace: OfWorkspace = "",
     encoding: Encoding = "",
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File for the curve of coverage and risk, .svg or .png.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure only.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -367,6 +370,7 @@ def faq_calibrate(
         uncovered=uncovered,
         questions=questions,
         encoding=encoding,
+        plot=plot,
         dry_run=dry_run,
         as_json=as_json,
     )

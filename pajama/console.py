@@ -32,6 +32,7 @@ _EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "safetensors", "tokenizers"), "worker"),
     **dict.fromkeys(("discord", "slack_bolt", "fastapi", "uvicorn", "itsdangerous", "prompt_toolkit"), "bots"),
     "sentence_transformers": "faq",
+    "matplotlib": "plot",
     "zstandard": "train",
 }
 """What brings a library that is not in the base install."""

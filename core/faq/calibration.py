@@ -45,6 +45,7 @@ MODES: tuple[Mode, ...] = ("meaning-trained", "meaning-nearest", "words-trained"
 _SUPPOSED = 2
 """Wrong answers supposed beside those that were seen: with none among a hundred, 2% can be promised."""
 _STEPS, _PENALTY = 50, 1e-2
+_POINTS = 60
 
 
 class RiskRow(Value):
@@ -58,14 +59,23 @@ class RiskRow(Value):
     risk: float
 
 
+class RiskPoint(Value):
+    """A place on the curve: with this threshold so many covered questions are answered, and of all answers wrong."""
+
+    threshold: float
+    answered: float
+    risk: float
+
+
 class ModeCalibration(Value):
-    """One mode's sureness, what it rests on, and what other risks would give."""
+    """One mode's sureness, what it rests on, and what other risks and thresholds would give."""
 
     sureness: Sureness
     source: Literal["default", "held_out", "given"]
     covered: int = 0
     uncovered: int = 0
     table: tuple[RiskRow, ...] = ()
+    curve: tuple[RiskPoint, ...] = ()
 
 
 class Calibration(Value):
@@ -240,6 +250,7 @@ def fitted(
         covered=int(trials.covered.sum()),
         uncovered=int((~trials.covered).sum()),
         table=tuple(_row(sure_first, trials, weights, risk) for risk in RISKS),
+        curve=_curve(sure_first, trials, weights, thresholds.answer),
     )
 
 
@@ -380,6 +391,28 @@ def _row(sure: npt.NDArray[np.float64], trials: Trials, weights: npt.NDArray[np.
         right=_share((answered & trials.first)[covered]),
         refused=1 - _share(answered[uncovered]),
         risk=round(float(weights[answered & ~trials.first].sum()) / given, 4) if given else 0.0,
+    )
+
+
+def _curve(
+    sure: npt.NDArray[np.float64], trials: Trials, weights: npt.NDArray[np.float64], limit: float
+) -> tuple[RiskPoint, ...]:
+    """Coverage and risk as the threshold falls, where coverage grows by about as much each time, and at `limit`."""
+    order = np.argsort(-sure, kind="stable")
+    last = np.append(np.diff(sure[order]) != 0, True)  # equal ones are answered together
+    given = np.cumsum(weights[order])[last]
+    wrong = np.cumsum((weights * ~trials.first)[order])[last]
+    answered = np.cumsum(trials.covered[order])[last] / max(int(trials.covered.sum()), 1)
+    places = np.searchsorted(answered, np.linspace(answered[0], answered[-1], _POINTS))
+    chosen = np.flatnonzero(sure[order][last] >= limit)[-1:]
+    shown = np.unique(np.append(places, chosen))
+    return tuple(
+        RiskPoint(
+            threshold=round(float(sure[order][last][i]), 6),
+            answered=round(float(answered[i]), 4),
+            risk=round(float(wrong[i] / given[i]), 4),
+        )
+        for i in shown
     )
 
 

@@ -31,6 +31,7 @@ from core.faq.labelled import read_labelled
 from core.faq.matches import Helpfulness
 from core.faq.search import FaqSearch, Verdict
 from core.settings import Settings
+from pajama.commands import faq_plot
 from pajama.commands.faq_database import embedder_of, opened, workspace_id_of
 from pajama.console import err, out, print_json, settings_of
 
@@ -141,10 +142,13 @@ def calibrate_collection(
     uncovered: float,
     questions: Path | None,
     encoding: str,
+    plot: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Set a collection's thresholds, and print what they and other risks give."""
+    """Set a collection's thresholds, and print what they and other risks give; `plot` is a file for the curve."""
+    if plot is not None:
+        faq_plot.check_name(plot)
     settings = settings_of("faq")
     with opened(settings) as database:
         index, _ = _indexed(database, name, workspace, settings)
@@ -162,6 +166,8 @@ def calibrate_collection(
         print_json(made.model_dump(mode="json"))
     else:
         _show_calibration(made)
+    if plot is not None:
+        faq_plot.write(made, plot)
 
 
 def _there(session: Session, name: str, workspace: str) -> dict[str, Entry]:

@@ -85,6 +85,27 @@ def test_a_collection_is_measured_and_calibrated(shop: Pajama) -> None:
     assert shop.json("faq", "list")[0]["calibration"] == made
 
 
+def test_the_curve_is_written_as_a_picture(pajama: Pajama) -> None:
+    entries = [
+        {
+            "key": f"k{i}",
+            "question": f"word{i} thing{i}",
+            "answer": "-",
+            "phrasings": [f"word{i} {n} thing{i}" for n in range(7)],
+        }
+        for i in range(12)
+    ]
+    (pajama.folder / "faq.json").write_text(json.dumps(entries))
+    pajama.run("db", "upgrade")
+    pajama.run("faq", "import", "shop", "faq.json")
+    for name, begin in (("risk.svg", b"<svg "), ("risk.png", b"\x89PNG")):
+        done = pajama.run("faq", "calibrate", "shop", "--plot", name, "--dry-run", **WORDS)
+        assert done.returncode == 0, done.stderr
+        assert (pajama.folder / name).read_bytes().startswith(begin)
+    refused = pajama.run("faq", "calibrate", "shop", "--plot", "risk.pdf", **WORDS)
+    assert (refused.returncode, refused.stdout) == (2, "") and ".svg or .png" in refused.stderr
+
+
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl", "yaml", "md"])
 def test_an_export_is_imported_as_the_same(shop: Pajama, form: str) -> None:
     written = shop.run("faq", "export", "shop", "--out", f"out.{form}")
