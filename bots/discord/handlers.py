@@ -16,6 +16,7 @@ from bots.courier import Courier
 from bots.discord.backfill import Backfill
 from bots.discord.indicator import TypingIndicators
 from bots.discord.interactions import Interactions
+from bots.discord.locales import Locales
 from bots.discord.messages import Messages
 from bots.discord.places import PLATFORM
 from bots.discord.registration import register_commands
@@ -50,11 +51,11 @@ class Handlers:
         rooms = Rooms(service, PLATFORM)
         hosts = (*CDN_HOSTS, URL(settings.discord_api_base).authority)
         attachments = Attachments(session, hosts, proxy=settings.discord_proxy or None)
-        self.typing = TypingIndicators(client, allowance)
+        self.typing, locales = TypingIndicators(client, allowance), Locales(service)
         sinks = Sinks(client, allowance, self.typing)
         self.courier = Courier(service, sinks.open, sinks.waiting)
-        self.messages = Messages(client, service, self.courier, rooms, attachments, self.typing)
-        self.interactions = Interactions(client, service, self.courier, rooms, attachments)
+        self.messages = Messages(client, service, self.courier, rooms, attachments, self.typing, locales)
+        self.interactions = Interactions(client, service, self.courier, rooms, attachments, locales)
         self._backfill = Backfill(client, service, self.messages)
         self._resumed = False
 

@@ -22,6 +22,7 @@ from bots.discord import slash
 from bots.discord.chains import ReplyChains
 from bots.discord.controls import read_id
 from bots.discord.inbound import attachments_of, person_of, words_of
+from bots.discord.locales import Locales
 from bots.discord.places import asker_of, is_shared, permissions_of, place_of, settings_channel, workspace_of
 from bots.discord.pressing import Pressing
 from bots.discord.responding import Responder, TakenElsewhere
@@ -50,13 +51,21 @@ class Interactions:
     """Handles every interaction of one client."""
 
     def __init__(
-        self, client: discord.Client, service: Service, courier: Courier, rooms: Rooms, attachments: Attachments
+        self,
+        client: discord.Client,
+        service: Service,
+        courier: Courier,
+        rooms: Rooms,
+        attachments: Attachments,
+        locales: Locales,
     ) -> None:
         self._client, self._service, self._courier, self._rooms = client, service, courier, rooms
+        self._locales = locales
         self._attachments, self._chains, self._pressing = attachments, ReplyChains(client), Pressing(service, courier)
 
     async def handle(self, interaction: discord.Interaction) -> None:
         """Do what is asked, and say what came of it or why not."""
+        self._locales.note(interaction)
         response = Responder(interaction)
         try:
             await self._handle(response, interaction.data or {})

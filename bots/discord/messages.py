@@ -18,17 +18,16 @@ from bots import commands
 from bots.attachments import Attachments
 from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
 from bots.courier import Courier
-from bots.discord.chains import ReplyChains
+from bots.discord.answers import Answers
 from bots.discord.hearing import Hearing
-from bots.discord.inbound import attachments_of, is_said_to, person_of, replied_to, words_of
+from bots.discord.inbound import is_said_to, words_of
 from bots.discord.indicator import TypingIndicators
 from bots.discord.lines import Lines
-from bots.discord.places import PLATFORM, asker_of, channel_of, is_shared, place_of, settings_channel, workspace_of
+from bots.discord.locales import Locales
+from bots.discord.places import PLATFORM, settings_channel, workspace_of
+from bots.discord.questions import Questions
 from bots.discord.speaking import Speaker
-from bots.discord.targets import Target
-from bots.discord.wire import Refused, surely
 from bots.explanation import prompt_file, summary
-from bots.privacy import check_quoting
 from bots.rooms import Rooms
 from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, EmptyMessage, PajamaError, ServiceUnavailable
@@ -57,12 +56,13 @@ class Messages:
         rooms: Rooms,
         attachments: Attachments,
         typing: TypingIndicators,
+        locales: Locales,
     ) -> None:
         self._client, self._service, self._courier = client, service, courier
-        self._rooms, self._attachments, self._typing = rooms, attachments, typing
-        self._speaker = Speaker(client)
-        self.lines = Lines()
-        self._chains, self._hearing = ReplyChains(client), Hearing(client)
+        self._rooms, self._typing, self._speaker = rooms, typing, Speaker(client)
+        self._answers, self._hearing = Answers(client, service), Hearing(client)
+        self._questions = Questions(client, service, attachments, self._answers, self._hearing, locales)
+        self.lines, self._reactions = Lines(), Lines()
 
     async def said(self, message: discord.Message) -> None:
         """Take a message in its turn, and answer it or say why not."""
@@ -89,7 +89,7 @@ class Messages:
                 return await self._answer(message, settings, again=again)
         except PajamaError as error:
             log.info("A message was refused.", action="message_refused", code=error.code, event_id=str(message.id))
-            language = self._language(message, settings)
+            language = await self._questions.language(message, settings)
             sentence = self._refusal(message, error, language)
             return lambda: self._speaker.reply(message, sentence, language, kind="no")
 
@@ -120,20 +120,22 @@ class Messages:
             deleted = [await self._service.delete(place, str(message_id)) for place in places]
         for turn in filter(None, deleted):
             log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
-            await self._take_away(turn)
+            await self._answers.take_away(turn)
 
     async def reacted(self, event: discord.RawReactionActionEvent, *, added: bool) -> None:
         """Take 👍 and 👎 on an answer for a rating, and their removal for none."""
         rating = _THUMBS.get(str(event.emoji).rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"))
         if rating is None or self._client.user is None or event.user_id == self._client.user.id:
             return
-        if event.member is not None and event.member.bot:
+        if (event.member is not None and event.member.bot) or event.message_author_id not in (None, self._bot_id):
             return
         workspace = workspace_of(event.guild_id, event.channel_id)
-        turn = await self._service.turn_of_message(PLATFORM, workspace, str(event.message_id))
-        if turn is None:
-            return
-        person = Person(id=str(event.user_id))
+        async with self._reactions.turn(event.message_id):
+            turn = await self._answers.turn_of(workspace, event.message_id)
+            if turn is not None:
+                await self._rate(turn, Person(id=str(event.user_id)), rating, added=added)
+
+    async def _rate(self, turn: TurnView, person: Person, rating: Rating, *, added: bool) -> None:
         try:
             if added:
                 await self._service.rate(turn.place, person, turn.turn_id, rating)
@@ -167,8 +169,8 @@ class Messages:
         """Ask again what the message asked, wherever that was."""
         channel, _ = settings_channel(message.channel, message.channel.id)
         settings = await self._rooms.settings(_workspace(message), channel)
-        language = self._language(message, settings)
-        words = await self._words(message, language)
+        language = await self._questions.language(message, settings)
+        words = await self._questions.words(message, language)
         try:
             edited = [await self._service.edit(place, str(message.id), words) for place in places]
         except ServiceUnavailable:
@@ -179,7 +181,7 @@ class Messages:
 
         async def answer() -> None:
             for turn in filter(None, edited):
-                await self._take_away(turn)
+                await self._answers.take_away(turn)
                 self._courier.deliver(turn)
 
         return answer
@@ -188,9 +190,8 @@ class Messages:
         self, message: discord.Message, settings: ChannelSettings, *, again: bool
     ) -> Callable[[], Awaitable[None]]:
         if again:
-            await self._find_member(message)
-        asker = await self._asker(message, settings)
-        words = await self._words(message, asker.language) or await self._asked_about(message, asker)
+            await self._questions.find_member(message)
+        words, asker = await self._questions.read(message, settings)
         parsed = commands.parse(words)
         if again and isinstance(parsed, commands.Call) and parsed.name not in commands.RECIPE_COMMANDS:
             return _nothing
@@ -211,17 +212,6 @@ class Messages:
                 log.warning("A message waits to be stored.", action="store_retry", reason=str(error))
                 await asyncio.sleep(wait_s)
         return await commands.handle(self._service, words, asker)
-
-    async def _find_member(self, message: discord.Message) -> None:
-        """Give a message that was read from a channel what only events tell: its author's roles."""
-        author = message.author
-        if message.guild is None or isinstance(author, discord.Member):
-            return
-        guild = message.guild
-        try:
-            message.author = await surely(lambda: guild.fetch_member(author.id), what="member")
-        except Refused as error:
-            log.info("An author is no member.", action="member_unknown", event_id=str(message.id), reason=str(error))
 
     def _take_part(self, message: discord.Message, outcome: Answering) -> None:
         """Have it answered, and note what that changes for the next message."""
@@ -252,62 +242,6 @@ class Messages:
         if ahead >= LONG_QUEUE:
             await self._speaker.reply(message, text("ahead", language, count=ahead), language, kind="wait")
 
-    async def _asked_about(self, message: discord.Message, asker: Asker) -> str:
-        """The words of somebody else that a reply without words is about. Raises WordsUnwanted."""
-        about = replied_to(message)
-        if about is None or about.author.bot:
-            return ""
-        await check_quoting(self._service, asker.place, person_of(about.author), asker.person)
-        words = await self._words(about, asker.language)
-        return f"/{words}" if words.startswith("/") else words  # a command in it is none of whoever asks
-
-    async def _asker(self, message: discord.Message, settings: ChannelSettings) -> Asker:
-        guild_id = message.guild.id if message.guild else None
-        shared = is_shared(guild_id, message.channel, settings)
-        place = place_of(guild_id, message.channel, message.channel.id, message.author.id, settings)
-        chain = await self._chains.above(message)
-        if chain.answer is not None and not shared:
-            place, shared = await self._joined(chain.answer, place, message.channel.id)
-        return asker_of(
-            place,
-            message.author,
-            str(message.id),
-            Target(channel=message.channel.id, reply_to=message.id, asker=message.author.id),
-            channel=message.channel,
-            permissions=_permissions(message),
-            shared=shared,
-            locales=(self._language(message, settings),),
-            context=self._hearing.beside(message, chain),
-        )
-
-    async def _joined(self, answer: int, own: Place, channel_id: int) -> tuple[Place, bool]:
-        """The Conversation of the answer that a message leads back to, and whether that is somebody else's."""
-        turn = await self._service.turn_of_message(PLATFORM, own.workspace, str(answer))
-        if turn is None or channel_of(turn.place) != channel_id:
-            return own, False
-        return turn.place, turn.place != own
-
-    async def _words(self, message: discord.Message, language: str) -> str:
-        return await self._attachments.told(words_of(message, self._bot_id), attachments_of(message), language)
-
-    async def _take_away(self, turn: TurnView) -> None:
-        """Remove the messages of the answer that no longer belongs to a question."""
-        if turn.answer is None:
-            return
-        channel = self._client.get_partial_messageable(channel_of(turn.place))
-        for row in await self._service.deliveries(turn.answer.generation_id):
-            if row.external_id is None:
-                continue
-            stale = channel.get_partial_message(int(row.external_id))
-            try:
-                await surely(stale.delete, what="remove")
-            except Refused as error:
-                log.info("An answer cannot be taken away.", action="remove_refused", reason=str(error))
-
-    def _language(self, message: discord.Message, settings: ChannelSettings) -> str:
-        preferred = message.guild.preferred_locale.value if message.guild else ""
-        return _first((settings.language or "", preferred))
-
     @property
     def _bot_id(self) -> int:
         return self._client.user.id if self._client.user is not None else 0
@@ -323,18 +257,3 @@ def _workspace(message: discord.Message) -> str:
 
 def _shared_place(guild_id: int, channel_id: int) -> Place:
     return Place(platform=PLATFORM, workspace=str(guild_id), conversation=str(channel_id))
-
-
-def _permissions(message: discord.Message) -> discord.Permissions:
-    """What the author may do there; in a DM everything, since it is theirs."""
-    if message.guild is None:
-        return discord.Permissions.all()
-    if isinstance(message.author, discord.Member) and isinstance(
-        message.channel, discord.abc.GuildChannel | discord.Thread
-    ):
-        return message.channel.permissions_for(message.author)
-    return discord.Permissions.none()
-
-
-def _first(locales: Iterable[str]) -> str:
-    return next(filter(None, locales), "en")

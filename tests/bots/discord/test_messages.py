@@ -9,9 +9,10 @@ from sqlalchemy import DDL, select
 from bots.discord import handlers
 from bots.texts import text
 from core.database import Database
-from core.models import Feedback, MessageRevision, Turn
+from core.models import Delivery, Feedback, MessageRevision, Turn
 from core.values import Rating, TurnState
 from tests.bots.discord.conftest import Bot, answered, anywhere, eventually
+from tests.bots.discord.standin import routes
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.guild import Guild
 from tests.bots.discord.standin.people import User
@@ -171,6 +172,46 @@ class TestWords:
         await channel.until(text("reset_done", "zh-CN"))
 
 
+class TestLanguageOfDirectMessages:
+    """Discord tells it with commands and buttons only."""
+
+    @pytest.fixture
+    def mei(self, discord: StandInDiscord, shop: Guild) -> User:
+        return shop.add_member(discord.add_user("Mei", locale="zh-CN"))
+
+    async def test_it_is_english_until_discord_tells_it(
+        self, bot: Bot, worker: ScriptedWorker, discord: StandInDiscord, general: Channel, mei: User
+    ) -> None:
+        dm = discord.dm(mei)
+        await dm.say(mei, "/reset")
+        await dm.until(text("reset_done"))
+        await (await general.slash(mei, "help")).answered()
+        await dm.say(mei, "/reset")
+        await dm.until(text("reset_done", "zh-CN"))
+
+    async def test_after_a_restart_it_is_that_of_the_last_question(
+        self, bot: Bot, worker: ScriptedWorker, discord: StandInDiscord, mei: User, database: Database
+    ) -> None:
+        dm = discord.dm(mei)
+        await (await dm.slash(mei, "help")).answered()
+        await dm.say(mei, "hello")
+        await answered(dm, "You said: hello")
+        await bot.stop()
+        await bot.start()
+        await dm.say(mei, "/stop")
+        await dm.until(text("nothing_to_stop", "zh-CN"))
+        with database.read() as session:
+            assert session.scalars(select(Turn.language)).all() == ["zh-CN"]
+
+    async def test_what_is_set_counts_more(
+        self, bot: Bot, worker: ScriptedWorker, discord: StandInDiscord, mei: User
+    ) -> None:
+        dm = discord.dm(mei)
+        await (await dm.slash(mei, "settings", {"name": "language", "value": "en"})).answered()
+        await dm.say(mei, "/reset")
+        await dm.until(text("reset_done", "en"))
+
+
 class TestClosedChannels:
     @pytest.mark.parametrize("words", ["hello", "/help"])
     async def test_whoever_asks_where_the_bot_may_not_write_is_told_in_private(
@@ -302,3 +343,50 @@ class TestAfterwards:
         await asked.unreact(ann, answer, "👎")  # which changes nothing: the newer one counts
         await asked.react(bob, answer, "👎")
         await eventually(lambda: ratings() == [Rating.UP, Rating.DOWN])
+
+
+class TestFastPeople:
+    """An answer stands before the ledger has it: its row waits here for a server that answers badly."""
+
+    @pytest.fixture(autouse=True)
+    def slow_ledger(self, discord: StandInDiscord, asked: Channel) -> None:
+        discord.faults.add(routes.CREATE_MESSAGE, 503, work_done=True)
+
+    async def test_a_reaction_at_once_is_a_rating(
+        self, discord: StandInDiscord, bot: Bot, asked: Channel, ann: User, bob: User, database: Database
+    ) -> None:
+        await asked.say(ann, "hello", mentions=[discord.bot])
+        await asked.until(lambda: asked.answers)
+        with database.read() as session:
+            assert session.scalars(select(Delivery.external_id)).all() == [None]
+        await asked.react(ann, asked.answers[0], "👎")
+        await asked.react(bob, asked.answers[0], "👍")
+        await asked.unreact(bob, asked.answers[0], "👍")
+
+        def ratings() -> list[Rating]:
+            with database.read() as session:
+                return list(session.scalars(select(Feedback.rating)))
+
+        await answered(asked, "You said: hello")
+        await bot.settled()
+        assert ratings() == [Rating.DOWN]
+
+    async def test_a_reply_at_once_goes_on_with_the_answer(
+        self, discord: StandInDiscord, asked: Channel, ann: User, bob: User, database: Database
+    ) -> None:
+        await asked.say(ann, "hello", mentions=[discord.bot])
+        await asked.until(lambda: asked.answers)
+        await asked.say(bob, "and me?", reply_to=asked.answers[0])
+        await answered(asked, "You said: and me?")
+        with database.read() as session:
+            assert len({turn.conversation_id for turn in session.scalars(select(Turn))}) == 1
+
+    async def test_a_reaction_to_what_is_no_answer_is_left_alone(
+        self, discord: StandInDiscord, bot: Bot, asked: Channel, ann: User, database: Database
+    ) -> None:
+        await asked.say(ann, "/stop", mentions=[discord.bot])
+        await asked.until(text("nothing_to_stop"))
+        await asked.react(ann, asked.answers[0], "👎")
+        await bot.settled()
+        with database.read() as session:
+            assert session.scalars(select(Feedback)).all() == []
