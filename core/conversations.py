@@ -381,7 +381,7 @@ def _cancel(session: Session, turn: Turn, now: datetime) -> None:
     elif turn.state is TurnState.QUEUED:
         turn.state, turn.finished_at, turn.delivered_at = TurnState.CANCELLED, now, now
         turn.fence += 1
-        _close_unfinished(session, turn, now)
+        close_unfinished(session, turn, now)
 
 
 def withdraw(session: Session, turn: Turn, now: datetime) -> None:
@@ -391,19 +391,20 @@ def withdraw(session: Session, turn: Turn, now: datetime) -> None:
     if not turn.state.ended:
         turn.state, turn.fence, turn.finished_at = TurnState.CANCELLED, turn.fence + 1, now
         turn.owner = turn.lease_until = None
-        _close_unfinished(session, turn, now)
+        close_unfinished(session, turn, now)
 
 
 def _requeue(session: Session, turn: Turn, now: datetime) -> None:
     """Back to the queue; whoever works on it loses it, since its fence grows, and its unfinished Generation closes."""
-    _close_unfinished(session, turn, now)
+    close_unfinished(session, turn, now)
     turn.state, turn.fence, turn.attempt = TurnState.QUEUED, turn.fence + 1, 0
     turn.owner = turn.lease_until = turn.failure = None
     turn.cancel_requested = False
     turn.queued_at, turn.started_at, turn.finished_at, turn.delivered_at = now, None, None, None
 
 
-def _close_unfinished(session: Session, turn: Turn, now: datetime) -> None:
+def close_unfinished(session: Session, turn: Turn, now: datetime) -> None:
+    """End the Generation of a Turn that nobody works on any more."""
     session.execute(
         update(Generation)
         .where(Generation.turn_id == turn.id, Generation.finish_reason.is_(None))

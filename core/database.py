@@ -29,10 +29,12 @@ from sqlalchemy.orm import Session
 
 from core.errors import DatabaseUnavailable
 from core.faq.models import FaqEntry
+from core.installations import SlackBot
 from core.models import Base
 
-METADATA = FaqEntry.metadata
-"""Every table; those of FAQs, in a module of their own, are known once that is imported."""
+_ELSEWHERE = (FaqEntry, SlackBot)
+METADATA = Base.metadata
+"""Every table, also those of modules of their own, which are known once these are imported."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import archive, backfill, conversations, deliveries, feedback, history, privacy, recipes, workspaces
+from core import archive, backfill, closing, conversations, deliveries, feedback, history, privacy, recipes, workspaces
 from core.backfill import BackfillPoint
 from core.conversations import QueueLimits, Received
 from core.copies import drop_copies
@@ -76,6 +76,11 @@ class Service:
         self._control = Control(settings.redis_prefix)
         self._limits = QueueLimits(settings.max_queued_turns, settings.max_queued_turns_per_person)
         self.follower = ReplyFollower(client, settings.redis_prefix)
+
+    @property
+    def database(self) -> AsyncDatabase:
+        """The database, for what a platform keeps in tables of its own."""
+        return self._database
 
     async def receive(self, message: InboundMessage) -> Received:
         """Store what someone wrote, and its context, and queue its Turn; the same event again is the same Turn.
@@ -141,6 +146,20 @@ class Service:
         await self._database.write(conversations.regenerate, place, person, turn_id, _now())
         self._wake_ups.send_soon(turn_id)
         return await self.turn_status(turn_id)
+
+    async def close_workspace(self, platform: str, workspace: str) -> int:
+        """End every open Turn of a Workspace that is left, and bring nothing there. Returns how many Turns that were."""
+        turn_ids = await self._database.read(closing.undelivered_turns, platform, workspace)
+        for turn_id in turn_ids:
+            turn, purged = await self._database.write(closing.give_up, turn_id, _now())
+            await self._tell_cancel(turn.id, turn.fence - 1)
+            await self._tell_end(turn)
+            await self._try_to_drop_copies(purged)
+        return len(turn_ids)
+
+    async def workspaces(self, platform: str, prefix: str) -> list[str]:
+        """The Workspaces of a platform whose own ids begin so."""
+        return await self._database.read(closing.workspaces, platform, prefix)
 
     async def reset(self, place: Place) -> None:
         """Start the Conversation anew: Turns from now on see nothing of what was said before."""
@@ -299,6 +318,11 @@ class Service:
         with translated():
             await self._client.set(adapter_key(self._settings.redis_prefix, platform), "1", px=int(1000 * for_s))
 
+    async def say_disconnected(self, platform: str) -> None:
+        """Say at once that it is not. Raises QueueUnavailable."""
+        with translated():
+            await self._client.delete(adapter_key(self._settings.redis_prefix, platform))
+
     async def remember(self, name: str, value: str) -> None:
         """Keep a note of an adapter in Redis, where it may be lost without harm. Raises QueueUnavailable."""
         with translated():
@@ -309,6 +333,17 @@ class Service:
         with translated():
             found = await self._client.get(note_key(self._settings.redis_prefix, name))
         return str(found) if found is not None else None
+
+    async def claim(self, name: str, for_s: float) -> bool:
+        """Take something for oneself, of all processes, for so long; False where another has it. Raises QueueUnavailable."""
+        with translated():
+            key = note_key(self._settings.redis_prefix, f"claim-{name}")
+            return bool(await self._client.set(key, "1", nx=True, px=int(1000 * for_s)))
+
+    async def release(self, name: str) -> None:
+        """Give back what was claimed. Raises QueueUnavailable."""
+        with translated():
+            await self._client.delete(note_key(self._settings.redis_prefix, f"claim-{name}"))
 
     async def within_rate(self, name: str, most: int, per_s: int) -> bool:
         """Whether something is within `most` in `per_s` seconds, of all processes together. Raises QueueUnavailable."""

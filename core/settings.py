@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     discord_gateway_url: str = Field("", description="Where Discord's gateway is. Empty: as Discord itself says.")
 
     slack_bot_token: SecretStr = Field(
-        SecretStr(""), description="The Slack app's bot token (`xoxb-…`). Empty: Slack is off."
+        SecretStr(""), description="The Slack app's bot token (`xoxb-…`), for one workspace. Empty: Slack is off."
     )
     slack_app_token: SecretStr = Field(
         SecretStr(""), description="The Slack app's app-level token (`xapp-…`), for Socket Mode."
@@ -139,9 +139,18 @@ class Settings(BaseSettings):
     slack_mode: Literal["socket", "http"] = Field(
         "socket", description="How Slack's events come: over a connection of ours, or POSTed to a URL of ours."
     )
-    slack_http_host: str = Field("127.0.0.1", description="Address that Slack's events are POSTed to.")
+    slack_client_id: str = Field(
+        "", description="The Slack app's client id, where several workspaces install it, instead of a bot token."
+    )
+    slack_client_secret: SecretStr = Field(SecretStr(""), description="The Slack app's client secret.")
+    slack_public_url: str = Field(
+        "", description="How people and Slack reach the address below from outside, as `https://pajama.example.com`."
+    )
+    slack_http_host: str = Field(
+        "127.0.0.1", description="Address that Slack's events are POSTed to, and where the install page is."
+    )
     slack_http_port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        3000, description="Port that Slack's events are POSTed to; 0: any free one."
+        3000, description="Port that Slack's events are POSTed to, and of the install page; 0: any free one."
     )
     slack_api_base: str = Field("https://slack.com/api/", description="Where Slack's Web API is.")
 
@@ -166,7 +175,7 @@ class Settings(BaseSettings):
             raise ValueError("should start with redis://, rediss:// or unix://")
         return _with_a_port(url)
 
-    @field_validator("discord_proxy", "discord_api_base")
+    @field_validator("discord_proxy", "discord_api_base", "slack_public_url")
     @classmethod
     def _web_address(cls, url: str) -> str:
         if url and not url.startswith(("http://", "https://")):
@@ -210,6 +219,16 @@ class Settings(BaseSettings):
     def effective_database_url(self) -> str:
         """The database URL with the default filled in."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'pajama.db').resolve()}"
+
+    @property
+    def slack_by_oauth(self) -> bool:
+        """Whether workspaces install the Slack app by OAuth, each with a token of its own."""
+        return bool(self.slack_client_id)
+
+    @property
+    def slack_wanted(self) -> bool:
+        """Whether anything is said of Slack, so that its bot is to run."""
+        return self.slack_by_oauth or bool(self.slack_bot_token.get_secret_value())
 
     @property
     def sampling(self) -> SamplingParams:

@@ -1,0 +1,53 @@
+"""Closing: a Workspace that is left. Its open Turns end, and nothing is brought there any more.
+
+Knows rows. What was said stays, under the same retention as before: whoever comes back finds it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core import purging
+from core.conversations import close_unfinished
+from core.models import Turn, Workspace
+from core.purging import Purged
+from core.values import TurnState
+
+
+def undelivered_turns(session: Session, platform: str, workspace: str) -> list[int]:
+    """Every Turn of the Workspace that waits for an answer, or for its answer to be delivered."""
+    return list(
+        session.scalars(
+            select(Turn.id)
+            .join(Workspace, Workspace.id == Turn.workspace_id)
+            .where(Workspace.platform == platform, Workspace.external_id == workspace, Turn.delivered_at.is_(None))
+            .order_by(Turn.id)
+        )
+    )
+
+
+def give_up(session: Session, turn_id: int, now: datetime) -> tuple[Turn, Purged]:
+    """End a Turn for whose answer there is no place, and purge it where its asker wants nothing kept.
+
+    A worker that has it loses it.
+    """
+    unwanted = purging.lock_unwanted(session, turn_id)
+    turn = session.get_one(Turn, turn_id, with_for_update=True)
+    if not turn.state.ended:
+        turn.state, turn.fence, turn.finished_at = TurnState.CANCELLED, turn.fence + 1, now
+        turn.owner = turn.lease_until = None
+        turn.cancel_requested = False
+        close_unfinished(session, turn, now)
+    turn.delivered_at = turn.delivered_at or now
+    return turn, purging.purge(session, unwanted, now)
+
+
+def workspaces(session: Session, platform: str, prefix: str) -> list[str]:
+    """The Workspaces of a platform whose own ids begin so."""
+    names = select(Workspace.external_id).where(
+        Workspace.platform == platform, Workspace.external_id.startswith(prefix, autoescape=True)
+    )
+    return list(session.scalars(names.order_by(Workspace.id)))
