@@ -7,7 +7,7 @@ redirect, so that nobody can make this process call an address of their choice.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -88,18 +88,19 @@ class Attachment:
 
 
 class Attachments:
-    """Reads attachments from `hosts`, sending `headers` along."""
+    """Reads attachments from `hosts`, sending along what `headers` are at the time."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
         hosts: Iterable[str],
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Callable[[], Mapping[str, str]] = dict,
         proxy: str | None = None,
     ) -> None:
         self._session, self._hosts = session, frozenset(hosts)
-        self._options: dict[str, Any] = {"headers": dict(headers or {}), "proxy": proxy, "allow_redirects": False}
+        self._headers = headers
+        self._options: dict[str, Any] = {"proxy": proxy, "allow_redirects": False}
 
     async def told(self, words: str, attachments: Iterable[Attachment], language: str) -> str:
         """`words` with the files below them: text files whole, others by name."""
@@ -129,7 +130,7 @@ class Attachments:
             return None
         timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)
         try:
-            async with self._session.get(url, timeout=timeout, **self._options) as answer:
+            async with self._session.get(url, timeout=timeout, headers=self._headers(), **self._options) as answer:
                 if answer.status != 200:
                     log.warning("An attachment cannot be had.", action="attachment_failed", status=answer.status)
                     return None

@@ -73,8 +73,8 @@ class Stack:
 
     @property
     def slack(self) -> bool:
-        """Whether the Slack bot runs: it does where it has a token."""
-        return bool(self._settings.slack_bot_token.get_secret_value())
+        """Whether the Slack bot runs: it does where it has a token, or may be installed."""
+        return self._settings.slack_wanted
 
     def trouble(self, name: str) -> str:
         """Why the process `name` keeps falling; empty where it does not."""

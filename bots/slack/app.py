@@ -11,9 +11,14 @@ from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.authorization.async_authorize import AsyncAuthorize
+from slack_bolt.context.async_context import AsyncBoltContext
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.slack.handlers import Handlers
+from bots.slack.places import named
+from bots.slack.tokens import Tokens
 from core.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -23,15 +28,40 @@ Json = dict[str, Any]
 _ANY = re.compile(".*")
 
 
-def web_client(settings: Settings, token: str | None = None) -> AsyncWebClient:
-    """A client that retries nothing by itself: what was sent twice would be there twice."""
-    return AsyncWebClient(token=token, base_url=settings.slack_api_base, retry_handlers=[])
+class Authorize(AsyncAuthorize):
+    """Whose bot an event is for. What is needed is known from the installation: nobody is asked of each event anew."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def __call__(
+        self,
+        *,
+        context: AsyncBoltContext,
+        enterprise_id: str | None,
+        team_id: str | None,
+        user_id: str | None,
+        **actor: str | None,
+    ) -> AuthorizeResult | None:
+        """None where the app is not installed. Raises ServiceUnavailable, so that Slack tells the event again."""
+        bot = await self._tokens.of(named(enterprise_id, team_id))
+        if bot is None:
+            return None
+        return AuthorizeResult(
+            enterprise_id=enterprise_id,
+            team_id=team_id,
+            bot_id=bot.bot_id,
+            bot_user_id=bot.bot_user_id,
+            bot_token=bot.bot_token,
+            user_id=user_id,
+        )
 
 
-def make_app(settings: Settings, client: AsyncWebClient, handlers: Handlers) -> AsyncApp:
-    """The app, with everything that it listens to."""
+def make_app(settings: Settings, client: AsyncWebClient, tokens: Tokens, handlers: Handlers) -> AsyncApp:
+    """The app, with everything that it listens to. `client` has no token of its own."""
     app = AsyncApp(
         client=client,
+        authorize=Authorize(tokens),  # type: ignore[arg-type]  # Bolt takes one of its own kind as well
         signing_secret=settings.slack_signing_secret.get_secret_value() or "socket mode needs none",
         request_verification_enabled=settings.slack_mode == "http",
         process_before_response=True,
@@ -46,36 +76,36 @@ def _listen_to_events(app: AsyncApp, handlers: Handlers) -> None:
     @app.event({"type": "message", "subtype": None})
     @app.event({"type": "message", "subtype": ["file_share", "thread_broadcast"]})
     async def said(body: Json, context: Any) -> None:
-        await handlers.messages.said(body, str(context.bot_user_id))
+        await (await handlers.desk(body)).messages.said(body, str(context.bot_user_id))
 
     @app.event({"type": "message", "subtype": "message_changed"})
     async def edited(body: Json, context: Any) -> None:
-        await handlers.messages.edited(body, str(context.bot_user_id))
+        await (await handlers.desk(body)).messages.edited(body, str(context.bot_user_id))
 
     @app.event({"type": "message", "subtype": "message_deleted"})
     async def deleted(body: Json) -> None:
-        await handlers.messages.deleted(body)
+        await (await handlers.desk(body)).messages.deleted(body)
 
     @app.event("reaction_added")
     async def reacted(body: Json) -> None:
-        await handlers.messages.reacted(body, added=True)
+        await (await handlers.desk(body)).messages.reacted(body, added=True)
 
     @app.event("reaction_removed")
     async def reaction_taken_back(body: Json) -> None:
-        await handlers.messages.reacted(body, added=False)
+        await (await handlers.desk(body)).messages.reacted(body, added=False)
 
     @app.event("agent_session_stopped")
     async def stopped(body: Json) -> None:
-        await handlers.interactions.stopped(body)
+        await (await handlers.desk(body)).interactions.stopped(body)
 
     @app.event("app_home_opened")
     async def opened(body: Json) -> None:
-        await handlers.home.opened(body)
+        await (await handlers.desk(body)).home.opened(body)
 
     @app.event("app_uninstalled")
     @app.event("tokens_revoked")
-    async def removed(body: Json) -> None:
-        handlers.removed(body)
+    async def removed(body: Json, context: Any) -> None:
+        await handlers.removed(body, org=bool(context.is_enterprise_install))
 
     @app.event({"type": "message", "subtype": [_ANY]})
     @app.event(_ANY)
@@ -87,22 +117,22 @@ def _listen_to_interactions(app: AsyncApp, handlers: Handlers) -> None:
     @app.command(_ANY)
     async def command(body: Json, ack: Any) -> None:
         await ack()
-        await handlers.interactions.command(body)
+        await (await handlers.desk(body)).interactions.command(body)
 
     @app.action(re.compile("pajama_.*"))
     async def pressed(body: Json, ack: Any) -> None:
         await ack()
-        await handlers.interactions.pressed(body)
+        await (await handlers.desk(body)).interactions.pressed(body)
 
     @app.view("pajama_comment")
     async def commented(body: Json, ack: Any) -> None:
         await ack()
-        await handlers.interactions.commented(body)
+        await (await handlers.desk(body)).interactions.commented(body)
 
     @app.shortcut(re.compile("pajama_.*"))
     async def shortcut(body: Json, ack: Any) -> None:
         await ack()
-        await handlers.interactions.shortcut(body)
+        await (await handlers.desk(body)).interactions.shortcut(body)
 
     @app.action(_ANY)
     @app.shortcut(_ANY)

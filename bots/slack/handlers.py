@@ -1,60 +1,66 @@
-"""Handlers: everything that one app's events need, put together on an opened Service."""
+"""Handlers: what one process does with events, besides what each workspace's desk does; put together on a Service."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
 import structlog
-from slack_sdk.web.async_client import AsyncWebClient
-from yarl import URL
 
-from bots.attachments import Attachments
-from bots.courier import Courier
-from bots.rooms import Rooms
-from bots.slack.home import Home
-from bots.slack.interactions import Interactions
-from bots.slack.messages import Messages
-from bots.slack.people import People
-from bots.slack.places import PLATFORM
-from bots.slack.sink import Sinks
-from bots.slack.speaking import Speaker
+from bots.slack.desks import Desk, Desks
+from bots.slack.places import PLATFORM, enterprise_of, workspace_of
+from bots.slack.tokens import Tokens
 from core.errors import ServiceUnavailable
 from core.service import Service
 from core.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+Json = dict[str, Any]
+
 BEAT_S = 10.0
 _AGAIN_S = 2.0
-_FILE_HOST = "files.slack.com"
+REMOVED = "slack-removed"
+"""The note that says that the only workspace took the app away."""
 
 
 class Handlers:
     """One per bot process."""
 
-    def __init__(
-        self, client: AsyncWebClient, service: Service, settings: Settings, session: aiohttp.ClientSession
-    ) -> None:
-        self._service = service
-        rooms, people, speaker = Rooms(service, PLATFORM), People(client), Speaker(client)
-        hosts = (_FILE_HOST, URL(settings.slack_api_base).authority)
-        headers = {"Authorization": f"Bearer {settings.slack_bot_token.get_secret_value()}"}
-        attachments = Attachments(session, hosts, headers=headers)
-        self.courier = Courier(service, Sinks(client, service).open)
-        self.messages = Messages(client, service, self.courier, rooms, people, attachments, speaker)
-        self.home = Home(client, service, people)
-        self.gone = asyncio.Event()
-        self.interactions = Interactions(client, service, self.courier, rooms, people, speaker)
+    def __init__(self, service: Service, settings: Settings, session: aiohttp.ClientSession, tokens: Tokens) -> None:
+        self._service, self._tokens = service, tokens
+        self._desks = Desks(settings, service, session, tokens)
+        self.courier = self._desks.courier
+        self._changed = asyncio.Event()
 
-    def removed(self, body: dict[str, Any]) -> None:
-        """The app is no longer in a workspace: nothing can be said there, and nobody is asked again."""
-        event = body["event"]
+    async def desk(self, body: Json) -> Desk:
+        """Who answers this event or interaction. Raises ServiceUnavailable."""
+        return await self._desks.of(workspace_of(body))
+
+    async def removed(self, body: Json, *, org: bool) -> None:
+        """The app was taken away: its token goes, and whatever is still being answered there. Raises ServiceUnavailable.
+
+        Old news is none: Slack may tell it minutes later, when the app is there again.
+        """
+        event, workspace = body["event"], workspace_of(body)
         if event["type"] == "tokens_revoked" and not event.get("tokens", {}).get("bot"):
             return
-        log.warning("Slack took the app away.", action="slack_removed", team=body.get("team_id"))
-        self.gone.set()
+        if not await self._tokens.drop(workspace, float(body.get("event_time") or 0), org=org):
+            return
+        closed = 0
+        for each in await self._workspaces(workspace, org=org):
+            closed += await self._service.close_workspace(PLATFORM, each)
+            self._desks.close(each)
+        log.warning("Slack took the app away.", action="slack_removed", workspace=workspace, turns=closed)
+        self._changed.set()
+
+    async def _workspaces(self, workspace: str, *, org: bool) -> list[str]:
+        enterprise = enterprise_of(workspace)
+        if not org or enterprise is None:
+            return [workspace]
+        return await self._service.workspaces(PLATFORM, f"{enterprise}-")
 
     async def resume(self) -> None:
         """Deliver what a bot that ended has left."""
@@ -69,10 +75,29 @@ class Handlers:
                 return
 
     async def beat(self) -> None:
-        """Say again and again that the bot listens; without end."""
+        """Say again and again that the bot listens, or that there is nobody to listen to; without end."""
+        told: bool | None = None
         while True:
+            present = await self._tokens.present()
+            if present is not told and not present:
+                log.error(
+                    "The app is in no workspace: install it again, and set the token that Slack then shows.",
+                    action="slack_nowhere",
+                )
             try:
-                await self._service.say_connected(PLATFORM, 3 * BEAT_S)
+                await self._say(present=present, changed=present is not told)
+                told = present
             except ServiceUnavailable as error:
-                log.warning("Nobody hears that Slack is connected.", action="beat_failed", reason=str(error))
-            await asyncio.sleep(BEAT_S)
+                log.warning("Nobody hears how Slack is.", action="beat_failed", reason=str(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_S):
+                    await self._changed.wait()
+            self._changed.clear()
+
+    async def _say(self, *, present: bool, changed: bool) -> None:
+        if changed:
+            await self._service.remember(REMOVED, "" if present else "1")
+        if present:
+            await self._service.say_connected(PLATFORM, 3 * BEAT_S)
+        elif changed:
+            await self._service.say_disconnected(PLATFORM)

@@ -9,23 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slack_bolt.request.internals import extract_enterprise_id, extract_team_id
+
 from core.values import Place
 
 PLATFORM = "slack"
 
 
 def workspace_of(body: Mapping[str, Any]) -> str:
-    """The Workspace of an event or interaction."""
-    team: Any = body.get("team") or {}
-    team_id = body.get("team_id") or team.get("id") or ""
-    enterprise: Any = body.get("enterprise") or {}
-    enterprise_id = body.get("enterprise_id") or enterprise.get("id") or team.get("enterprise_id")
-    return f"{enterprise_id}-{team_id}" if enterprise_id else str(team_id)
+    """The Workspace of an event or interaction: the one that installed the app, also in a channel shared with others."""
+    told = dict(body)
+    return named(extract_enterprise_id(told), extract_team_id(told))
+
+
+def named(enterprise: str | None, team: str | None) -> str:
+    """The Workspace of a team."""
+    return f"{enterprise}-{team or ''}" if enterprise else team or ""
 
 
 def team_of(workspace: str) -> str:
     """The team's own id."""
     return workspace.rpartition("-")[2]
+
+
+def enterprise_of(workspace: str) -> str | None:
+    """The organisation's id, where the team is in one."""
+    return workspace.rpartition("-")[0] or None
 
 
 def place_of(workspace: str, channel: str, thread: str | None) -> Place:

@@ -13,7 +13,7 @@ import redis
 
 from core.errors import QueueUnavailable
 from core.presence import ready_workers
-from core.redis import adapter_key, connect, reaper_key, translated
+from core.redis import adapter_key, connect, note_key, reaper_key, translated
 from core.settings import Settings, variable
 from pajama.console import Exit, err, settings_of
 from pajama.running import find_running, web_url
@@ -51,6 +51,8 @@ def discord() -> None:
 def slack() -> None:
     """Whether the Slack bot said lately that it listens."""
     with _queue() as (settings, client):
+        removed = client.get(note_key(settings.redis_prefix, "slack-removed"))
+        _tell(not removed, "The Slack app was removed from its workspace: install it again, and set the new token.")
         _tell(bool(client.exists(adapter_key(settings.redis_prefix, "slack"))), "The Slack bot is not connected.")
 
 

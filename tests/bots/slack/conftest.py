@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -16,6 +17,12 @@ from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.server import StandInSlack
 from tests.bots.slack.standin.team import Team
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -51,7 +58,7 @@ def settings(settings: Settings, slack: StandInSlack, acme: Team) -> Settings:
     secret = type(settings.slack_bot_token)
     return settings.model_copy(
         update={
-            "slack_bot_token": secret(acme.bot_token),
+            "slack_bot_token": secret(acme.bot_token if acme.installed else ""),
             "slack_app_token": secret(slack.app_token),
             "slack_signing_secret": secret(slack.signing_secret),
             "slack_api_base": slack.api_base,
@@ -69,10 +76,10 @@ class Bot:
     slack: StandInSlack
     task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Connect, and wait until the servers see the bot."""
+    async def start(self, connections: int = 1) -> None:
+        """Connect, and wait until the servers see the bot, with those that are connected already."""
         self.task = asyncio.create_task(self._run())
-        connected = asyncio.create_task(self.slack.until_connected())
+        connected = asyncio.create_task(self.slack.until_connected(connections))
         await asyncio.wait({self.task, connected}, return_when=asyncio.FIRST_COMPLETED)
         if self.task.done():
             connected.cancel()
@@ -93,9 +100,10 @@ class Bot:
     async def stop(self) -> None:
         """End where it is."""
         if self.task is not None:
+            others = len(self.slack.sockets.open) - (not self.task.done())
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
-            await self.slack.until_disconnected()
+            await self.slack.until(lambda: len(self.slack.sockets.open) <= others)
 
     async def _run(self) -> None:
         async with aiohttp.ClientSession() as session:

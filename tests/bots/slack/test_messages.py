@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import pytest
-
-from core.errors import SettingsError
 from core.service import Service
 from core.values import Person, Place, Rating, TurnState
 from tests.bots.scripted_worker import Gate, ScriptedWorker
@@ -192,14 +187,6 @@ async def test_a_comment_comes_by_a_form(
     await bot.settled()
     place = Place(platform="slack", workspace=acme.id, conversation=dm.id)
     assert "too short" in str(await service.export(place, Person(id=ann.id)))
-
-
-async def test_the_bot_ends_where_the_app_is_removed(bot: Bot, acme: Team) -> None:
-    acme.uninstall()
-    assert bot.task is not None
-    await asyncio.wait({bot.task})
-    with pytest.raises(SettingsError):
-        bot.task.result()
 
 
 async def test_a_dm_makes_nobody_an_admin_of_the_workspace(

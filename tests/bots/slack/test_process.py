@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -13,12 +12,16 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bots.slack.server import PATH
+from bots.slack.installing import INSTALL_PATH
+from bots.slack.pages import PATH
 from core.settings import Settings, variable
 from tests.bots.scripted_worker import ScriptedWorker
+from tests.bots.slack.conftest import free_port
+from tests.bots.slack.standin.browser import install
 from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.server import StandInSlack
+from tests.bots.slack.standin.team import Team
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:
@@ -38,19 +41,18 @@ async def pajama(settings: Settings, *arguments: str, **more: str) -> asyncio.su
     )  # fmt: skip
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+async def until_health_says(words: str, settings: Settings, process: asyncio.subprocess.Process) -> None:
+    """Wait for the health check to say so; nothing where all is well."""
+    while True:
+        health = await pajama(settings, "health", "slack")
+        _, said = await health.communicate()
+        if words in said.decode() and (health.returncode == 0) is (words == ""):
+            return
+        assert process.returncode is None
 
 
 async def until_healthy(settings: Settings, process: asyncio.subprocess.Process) -> None:
-    while True:
-        health = await pajama(settings, "health", "slack")
-        await health.communicate()
-        if health.returncode == 0:
-            return
-        assert process.returncode is None
+    await until_health_says("", settings, process)
 
 
 async def test_socket_mode(
@@ -90,6 +92,48 @@ async def test_http_mode_and_what_is_refused_there(
         await general.until("You said: hello")
         await slack.deliveries.until_over()
         assert slack.overdue == []
+    finally:
+        slack.request_url = None
+        process.kill()
+        await process.communicate()
+
+
+async def test_who_took_the_app_away_finds_it_waiting_and_health_says_so(
+    slack: StandInSlack, settings: Settings, acme: Team
+) -> None:
+    acme.deactivate()
+    process = await pajama(settings, "bot", "slack")
+    try:
+        await slack.until_connected()
+        await until_health_says("install it again", settings, process)
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+        assert process.returncode == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated")
+async def test_an_app_that_many_install_behind_a_url(
+    slack: StandInSlack, settings: Settings, worker: ScriptedWorker
+) -> None:
+    port, brick = free_port(), slack.add_team("Brick", users=["Ann"], installed=False)
+    url = f"http://127.0.0.1:{port}"
+    more = {
+        "PAJAMA_SLACK_MODE": "http", "PAJAMA_SLACK_HTTP_PORT": str(port), "PAJAMA_SLACK_PUBLIC_URL": url,
+        "PAJAMA_SLACK_BOT_TOKEN": "", "PAJAMA_SLACK_CLIENT_ID": slack.client_id,
+        "PAJAMA_SLACK_CLIENT_SECRET": slack.client_secret,
+    }  # fmt: skip
+    process = await pajama(settings, "bot", "slack", **more)
+    try:
+        await until_healthy(settings, process)
+        assert (await install(brick, brick.user("Ann"), f"{url}{INSTALL_PATH}")).status == 200
+        slack.request_url = f"{url}{PATH}"
+        channel = brick.add_channel("general")
+        await channel.say(brick.user("Ann"), "<@BOT> hello")
+        await channel.until("You said: hello")
     finally:
         slack.request_url = None
         process.kill()

@@ -1,0 +1,111 @@
+"""Desks: for each workspace all that answers it, with the client that holds its token.
+
+What a desk knows of people and files is of its workspace alone. The Courier is everybody's: it brings each answer to the
+desk of its workspace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+from slack_sdk.web.async_client import AsyncWebClient
+from yarl import URL
+
+from bots.attachments import Attachments
+from bots.courier import Courier
+from bots.delivery import ReplySink
+from bots.rooms import Rooms
+from bots.slack.home import Home
+from bots.slack.interactions import Interactions
+from bots.slack.messages import Messages
+from bots.slack.people import People
+from bots.slack.places import PLATFORM
+from bots.slack.sink import Sinks
+from bots.slack.speaking import Speaker
+from bots.slack.tokens import Tokens
+from core.errors import ServiceUnavailable
+from core.history import TurnView
+from core.service import Service
+from core.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_AGAIN_S = 2.0
+_FILE_HOST = "files.slack.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One workspace's."""
+
+    client: AsyncWebClient
+    messages: Messages
+    interactions: Interactions
+    home: Home
+    sinks: Sinks
+
+
+class Desks:
+    """One per bot process; a desk is opened where it is first needed."""
+
+    def __init__(self, settings: Settings, service: Service, session: aiohttp.ClientSession, tokens: Tokens) -> None:
+        self._settings, self._service, self._session, self._tokens = settings, service, session, tokens
+        self._rooms = Rooms(service, PLATFORM)
+        self._desks: dict[str, Desk] = {}
+        self.courier = Courier(service, self._sink)
+
+    async def of(self, workspace: str) -> Desk:
+        """The workspace's desk, with the token of now, or none where the app is not there. Raises ServiceUnavailable."""
+        bot = await self._tokens.of(workspace)
+        desk = self._desks.get(workspace)
+        if desk is None:
+            desk = self._desks[workspace] = self._open()
+        desk.client.token = bot.bot_token if bot is not None else None
+        return desk
+
+    def close(self, workspace: str) -> None:
+        """The app is no longer there: what is still to be said is refused, and who was known is forgotten."""
+        desk = self._desks.pop(workspace, None)
+        if desk is not None:
+            desk.client.token = None
+
+    def _open(self) -> Desk:
+        settings, service = self._settings, self._service
+        client = web_client(settings, session=self._session)
+        hosts = (_FILE_HOST, URL(settings.slack_api_base).authority)
+        attachments = Attachments(self._session, hosts, headers=lambda: {"Authorization": f"Bearer {client.token}"})
+        people, speaker = People(client), Speaker(client)
+        common = (client, service, self.courier, self._rooms, people)
+        return Desk(
+            client=client,
+            messages=Messages(*common, attachments, speaker),
+            interactions=Interactions(*common, speaker),
+            home=Home(client, service, people),
+            sinks=Sinks(client, service),
+        )
+
+    @asynccontextmanager
+    async def _sink(self, turn: TurnView) -> AsyncIterator[ReplySink]:
+        desk = await self._surely_of(turn.place.workspace)
+        async with desk.sinks.open(turn) as sink:
+            yield sink
+
+    async def _surely_of(self, workspace: str) -> Desk:
+        while True:
+            try:
+                return await self.of(workspace)
+            except ServiceUnavailable as error:
+                log.warning("A delivery waits for a token.", action="delivery_postponed", reason=str(error))
+                await asyncio.sleep(_AGAIN_S)
+
+
+def web_client(
+    settings: Settings, token: str | None = None, session: aiohttp.ClientSession | None = None
+) -> AsyncWebClient:
+    """A client that retries nothing by itself: what was sent twice would be there twice."""
+    return AsyncWebClient(token=token, base_url=settings.slack_api_base, retry_handlers=[], session=session)
