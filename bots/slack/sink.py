@@ -17,6 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.delivery import Chunk
 from bots.pacing import EditBudget, EditBudgets
+from bots.slack.bodies import bodies
 from bots.slack.controls import answered_blocks, streaming_blocks
 from bots.slack.places import channel_of, message_id, team_of, ts_of
 from bots.slack.targets import Target
@@ -42,8 +43,6 @@ STREAMS_PER_MINUTE = 18
 """Of one workspace, in all processes together; Slack allows about twenty."""
 
 APPENDS_PER_S = 1.4
-_SECTION_CHARS = 2_900
-_FALLBACK_CHARS = 2_000
 _COMPARED_LETTERS = 60
 _GONE = frozenset({"message_not_found", "channel_not_found"})
 _FILE_NAME = "answer.md"
@@ -250,19 +249,8 @@ class SlackSink:
         raise refused
 
     def _bodies(self, chunk: Chunk) -> list[Json]:
-        """What the message may hold, the best first: Markdown, plain sections, a plain beginning."""
-        controls = self._controls(chunk) if chunk.last else []
-        fallback = escaped(chunk.text[:_FALLBACK_CHARS])
-        markdown = [{"type": "markdown", "text": harmless(chunk.text)}]
-        sections = [
-            {"type": "section", "text": {"type": "plain_text", "text": chunk.text[at : at + _SECTION_CHARS]}}
-            for at in range(0, len(chunk.text), _SECTION_CHARS)
-        ]
-        return [
-            {"text": fallback, "blocks": [*markdown, *controls]},
-            {"text": fallback, "blocks": [*sections, *controls]},
-            {"text": fallback, "blocks": []},
-        ]
+        """What the message may hold, the best first."""
+        return [body.arguments for body in bodies(chunk.text, self._controls(chunk) if chunk.last else [])]
 
     def _placeholder(self, chunk: Chunk) -> list[Json]:
         """What stands there until the whole answer does."""
