@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from bots.replies import watch
-from bots.splitting import split
+from bots.splitting import ended, split
 from bots.texts import failure_sentence, text
 from core.errors import DeliveryFailed, ServiceUnavailable
 from core.history import TurnView
@@ -32,7 +32,7 @@ class Chunk:
     """One message's worth of an answer. `nonce` is the same for every try to send it; `final`: it will not change.
 
     `last`: nothing of the answer follows it as yet, so that buttons belong below it. `whole` is the whole answer where
-    that is too long for messages: it goes with this chunk as a file.
+    that is too long for messages: it goes with this chunk as a file, and `text` says so at its end.
     """
 
     turn_id: int
@@ -91,7 +91,7 @@ async def deliver(service: Service, turn: TurnView, sink: ReplySink) -> TurnView
     A Turn that is asked for again before its end is noted is followed to its next end. Raises DeliveryFailed,
     DatabaseUnavailable; what was not noted is delivered by `Courier.resume`.
     """
-    ledger = _Ledger(service, sink, turn.turn_id)
+    ledger = _Ledger(service, sink, turn)
     while True:
         async with aclosing(watch(service, turn.turn_id, known=turn, pace=sink.edit_interval_s)) as updates:
             async for update in updates:
@@ -169,8 +169,8 @@ class _Standing:
 class _Ledger:
     """What of one answer stands on the platform, and in SQL that it does."""
 
-    def __init__(self, service: Service, sink: ReplySink, turn_id: int) -> None:
-        self._service, self._sink, self._turn_id = service, sink, turn_id
+    def __init__(self, service: Service, sink: ReplySink, turn: TurnView) -> None:
+        self._service, self._sink, self._turn_id, self._language = service, sink, turn.turn_id, turn.language
         self._generation_id: int | None = None
         self._standing: list[_Standing] = []
         self._begun: set[int] = set()  # chunks that a process may have sent before it crashed
@@ -197,7 +197,9 @@ class _Ledger:
     def _chunks(self, generation_id: int, words: str, *, final: bool) -> list[Chunk]:
         pieces = split(words, self._sink.max_chars)
         shown = pieces[: self._sink.max_chunks]
-        last = len(shown) - 1
+        last, in_file = len(shown) - 1, final and len(shown) < len(pieces)
+        if in_file:
+            shown[last] = ended(shown[last], self._sink.max_chars, text("rest_in_file", self._language))
         return [
             Chunk(
                 turn_id=self._turn_id,
@@ -206,7 +208,7 @@ class _Ledger:
                 nonce=nonce(generation_id, index),
                 final=final or index < last,
                 last=index == last,
-                whole=words if final and index == last and len(pieces) > len(shown) else None,
+                whole=words if in_file and index == last else None,
             )
             for index, piece in enumerate(shown)
         ]

@@ -21,6 +21,7 @@ _LINK = regex.compile(r"\[[^\]\n]*\]\([^)\s]*\)?|https?://[^\s<>，。！？；�
 _MIN_FILL = 0.5
 """A cut before this share of the limit would make too many messages."""
 _LEAST_LIMIT = 64
+_PARAGRAPH = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,15 @@ def split(text: str, limit: int | None) -> list[str]:
             inside, rest = None, rest[closed:]
         fence, opening = inside, inside.opening if inside else ""
     return [*chunks, opening + rest] if rest.strip() else chunks
+
+
+def ended(chunk: str, limit: int | None, ending: str) -> str:
+    """`chunk`, of `split`, with `ending` as a paragraph of its own; shortened where the limit needs that.
+
+    Raises ValueError for a limit too small to hold the ending, a fence and some text.
+    """
+    room = None if limit is None else limit - len(ending) - len(_PARAGRAPH)
+    return f"{split(chunk, room)[0]}{_PARAGRAPH}{ending}"
 
 
 def _cut(text: str, limit: int, fence: _Fence | None) -> tuple[str, str, _Fence | None]:

@@ -21,8 +21,8 @@ from core.deliveries import DeliveryView
 from core.errors import FailureCode
 from core.history import TurnView
 from core.service import Service
-from core.values import DeliveryState, TurnState
-from tests.bots.asking import PERSON, ask, lose_the_worker
+from core.values import DeliveryState, InboundMessage, TurnState
+from tests.bots.asking import PERSON, ask, lose_the_worker, place
 from tests.bots.channel import LIMIT, Channel, ChannelSink, Crash, Crashed
 from tests.bots.scripted_worker import Failure, Gate, ScriptedWorker
 
@@ -77,8 +77,37 @@ class TestDelivering:
     ) -> None:
         worker.script["long"] = WORDS
         await deliver(service, await ask(service, "long"), ChannelSink(channel, max_chunks=2))
-        assert channel.shown() == CHUNKS[:2]
+        first, last = channel.shown()
+        assert first == CHUNKS[0] and len(last) <= LIMIT
+        assert CHUNKS[1].startswith(last.removesuffix(text("rest_in_file")).strip())
         assert [message.whole for message in channel.messages.values()] == [None, LONG]
+
+    async def test_where_the_rest_is_is_told_in_the_persons_language_and_only_at_the_end(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate
+    ) -> None:
+        worker.script["long"] = [*WORDS, gate]
+        message = InboundMessage(place=place(), person=PERSON, event_id="e", text="long", language="zh-CN")
+        turn = await service.turn_status((await service.receive(message)).turn_id)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(deliver(service, turn, ChannelSink(channel, max_chunks=2)))
+            await channel.until(CHUNKS[1])
+            gate.set()
+        assert channel.shown()[1].endswith(text("rest_in_file", "zh-CN"))
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    @pytest.mark.parametrize("call", range(2))
+    async def test_a_crash_before_the_file_is_sent_repeats_nothing(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, call: int, when: str
+    ) -> None:
+        worker.script["long"] = WORDS
+        turn = await ended(service, await ask(service, "long"))
+        channel.crash = Crash(call, when)  # type: ignore[arg-type]
+        with pytest.raises(Crashed):
+            await deliver(service, turn, ChannelSink(channel, max_chunks=2))
+        await deliver(service, turn, ChannelSink(channel, max_chunks=2))
+        assert channel.shown()[0] == CHUNKS[0]
+        assert [message.whole for message in channel.messages.values()] == [None, LONG]
+        assert channel.shown()[1].count(text("rest_in_file")) == 1
 
     async def test_every_message_is_in_the_ledger_and_the_turn_is_delivered(
         self, service: Service, worker: ScriptedWorker, channel: Channel

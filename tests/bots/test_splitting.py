@@ -9,7 +9,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.splitting import split
+from bots.splitting import ended, split
 
 LIMIT = 100
 
@@ -52,6 +52,7 @@ PLAIN_TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_character
     lambda text: re.sub("[`~]", "", text)
 )
 LIMITS = st.integers(64, 300)
+ENDING = "(The rest is in the file.)"
 
 
 def without_space(text: str) -> str:
@@ -101,6 +102,15 @@ class TestEveryText:
     def test_every_fence_that_a_chunk_before_the_last_opens_is_closed_in_it(self, text: str, limit: int) -> None:
         for chunk in split(text, limit)[:-1]:
             assert open_fence(chunk) is None
+
+    @given(TEXTS, st.integers(64 + len(ENDING) + 2, 300))
+    def test_the_last_chunk_that_is_shown_can_say_where_the_rest_is(self, text: str, limit: int) -> None:
+        for chunk in split(text, limit)[:-1]:
+            last = ended(chunk, limit, ENDING)
+            assert len(last) <= limit and last.endswith(f"\n\n{ENDING}")
+            kept = last.removesuffix(ENDING)
+            assert kept.strip() and without_fences(chunk).startswith(without_fences(kept))
+            assert open_fence(kept) is None
 
 
 def open_fence(chunk: str) -> str | None:
@@ -159,6 +169,10 @@ class TestPlaces:
     def test_emoji_families_stay_together(self) -> None:
         chunks = split(FAMILY * 50, LIMIT)
         assert {cluster for chunk in chunks for cluster in regex.findall(r"\X", chunk)} == {FAMILY}
+
+    def test_without_a_limit_or_with_room_an_ending_shortens_nothing(self) -> None:
+        assert ended("x" * 200, None, ENDING) == "x" * 200 + f"\n\n{ENDING}"
+        assert ended("```\nx\n```", LIMIT, ENDING) == f"```\nx\n```\n\n{ENDING}"
 
     def test_a_limit_too_small_is_an_error(self) -> None:
         with pytest.raises(ValueError, match="too small"):

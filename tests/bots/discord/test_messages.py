@@ -243,6 +243,7 @@ class TestLongAnswers:
         await asked.until(lambda: asked.answers and asked.answers[-1].attachments)
         (file,) = asked.answers[-1].attachments
         assert (file.filename, file.content.decode()) == ("answer.md", "".join(words))
+        assert [answer.content.endswith(text("rest_in_file")) for answer in asked.answers] == [False] * 4 + [True]
 
 
 class TestAfterwards:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bots.texts import text
 from core.service import Service
 from core.values import Person, Place, Rating, TurnState
 from tests.bots.scripted_worker import Gate, ScriptedWorker
@@ -55,6 +56,19 @@ async def test_a_text_file_is_read(bot: Bot, worker: ScriptedWorker, acme: Team,
     await dm.say(ann, "see", files=[("a.txt", b"words in a file")])
     await dm.until("words in a file")
     await bot.settled()
+
+
+async def test_a_very_long_answer_says_that_its_rest_is_in_the_file(
+    bot: Bot, worker: ScriptedWorker, acme: Team, ann: User
+) -> None:
+    words = [f"Sentence number {number} of a very long answer.\n" for number in range(1_000)]
+    worker.script["long"] = words
+    dm = acme.dm(ann)
+    await dm.say(ann, "long")
+    await dm.until(text("rest_in_file"))
+    await bot.settled()
+    assert [file.content.decode() for answer in dm.answers for file in answer.files] == ["".join(words)]
+    assert sum(text("rest_in_file") in answer.read for answer in dm.answers) == 1
 
 
 async def test_an_edit_asks_again_and_a_deletion_takes_the_answer_away(
