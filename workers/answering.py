@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -20,32 +21,30 @@ from sqlalchemy.orm import Session
 
 from core import recipes, turns
 from core.database import Database
-from core.errors import AnswerFailed, DatabaseUnavailable, FailureCode, LeaseLost, PajamaError
+from core.errors import AnswerFailed, DatabaseUnavailable, FailureCode, LeaseLost, PajamaError, PromptTooLong
 from core.faq.decision import Outcome as Step
 from core.faq.finding import Given
+from core.faq.grounding import Problem, problem_of
 from core.history import load_history
 from core.prompts import PromptRequest, Speech, assemble
 from core.queue import WakeUps
+from core.recipes import Passage
 from core.settings import Settings
 from core.streams import ReplyPublisher
 from core.turns import ClaimedTurn, Outcome
-from core.values import FinishReason, ReplyEvent, ReplyEventKind, SamplingParams, TurnState, Usage
-from core.workspaces import ChannelSettings, WorkspaceSettings
+from core.values import FinishReason, SamplingParams, TurnState, Usage
+from core.workspaces import WorkspaceSettings
 from workers.draft import Draft, Prepared
-from workers.faq import Advice, FaqDesk
+from workers.faq import FaqDesk
 from workers.generator import Finished, Generator, KvScope
 from workers.running import RunningTurn, RunningTurns
+from workers.telling import Telling
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _FIRST_RETRY_S = 0.1
 _LONGEST_RETRY_S = 2.0
-_ENDS = {
-    TurnState.DONE: ReplyEventKind.DONE,
-    TurnState.FAILED: ReplyEventKind.FAILED,
-    TurnState.CANCELLED: ReplyEventKind.CANCELLED,
-}
 
 
 class Answering:
@@ -91,14 +90,15 @@ class Answering:
 
     def _answer(self, claimed: ClaimedTurn, turn: RunningTurn) -> None:
         log.info("A turn was claimed.", action="turn_claimed", attempt=claimed.attempt)
-        self._publish(claimed, ReplyEventKind.STARTED)
+        telling = Telling(self._publisher, claimed)
+        telling.begin()
         try:
-            outcome = self._finished(turn, self._outcome(claimed, turn))
+            outcome = self._finished(turn, self._outcome(claimed, turn, telling))
         except LeaseLost:
             log.warning("A turn was lost to another worker.", action="lease_lost")
             self._generator.forget(frozenset({claimed.conversation_id}))  # maybe its words were to be forgotten
             return
-        self._publish_end(claimed, outcome)
+        telling.end(outcome)
         log.info(
             "A turn ended.",
             action="turn_ended",
@@ -129,10 +129,10 @@ class Answering:
         self._persisted(turn, lambda session: turns.finish(session, failed, _now()))
         return failed
 
-    def _outcome(self, claimed: ClaimedTurn, turn: RunningTurn) -> Outcome:
+    def _outcome(self, claimed: ClaimedTurn, turn: RunningTurn, telling: Telling) -> Outcome:
         """Make the answer, or say why there is none. Raises LeaseLost."""
         deadline = time.monotonic() + self._settings.deadline_s
-        draft = Draft(claimed, self._generator.info, self._params(), deadline, _now())
+        draft = Draft(claimed, telling, self._generator.info, self._params(), deadline, _now())
         try:
             return self._answered(draft, turn)
         except LeaseLost:
@@ -149,34 +149,57 @@ class Answering:
 
     def _answered(self, draft: Draft, turn: RunningTurn) -> Outcome:
         """The curated answer, questions to choose from or silence, as the FAQ says; the model's answer otherwise."""
-        own = WorkspaceSettings.of(draft.claimed.workspace_settings)
-        here = own.for_channel(draft.claimed.channel)
-        draft.advice = advice = self._faq.consult(draft.claimed, here)
+        claimed = draft.claimed
+        own = WorkspaceSettings.of(claimed.workspace_settings)
+        draft.advice = advice = self._faq.consult(claimed, own.for_channel(claimed.channel))
         if advice is not None:
             draft.faq_ms = draft.ms()
             if advice.outcome is not Step.ABSTAIN or not advice.speaks:
-                return self._from_faq(draft, turn, advice)
+                return self._from_faq(draft, turn, own)
             draft.given = Given.ABSTAIN
-        draft.prepared = self._prepare(draft, turn, own, here)
-        return self._made(draft, self._generate(draft, turn))
+        draft.prepared = self._prepare(draft, turn, own, claimed.recipe)
+        return draft.made(self._generate(draft, turn, draft.say))
 
-    def _from_faq(self, draft: Draft, turn: RunningTurn, advice: Advice) -> Outcome:
-        """Give what the FAQ says: nothing of it is obeyed, and no model reads it."""
+    def _from_faq(self, draft: Draft, turn: RunningTurn, own: WorkspaceSettings) -> Outcome:
+        """What the FAQ says to this question; what stands in it is told, and not obeyed."""
+        assert draft.advice is not None
         if turn.lost.is_set():
             raise LeaseLost
         if turn.cancelled:
-            return draft.from_faq(cancelled=True)
-        if advice.outcome is Step.ANSWER:
-            draft.given = Given.ANSWER
-        elif advice.outcome is Step.ASK:
-            draft.given = Given.ASK
-        elif advice.outcome is Step.GROUND and advice.likely:
-            draft.given = Given.PASSAGE
-        else:
-            draft.given = Given.ABSTAIN
-        if draft.given in (Given.ANSWER, Given.PASSAGE):
-            self._add(draft, advice.nearest)
-        return draft.from_faq()
+            return draft.cancelled()
+        match draft.advice.outcome:
+            case Step.ANSWER:
+                return draft.quoting(Given.ANSWER)
+            case Step.ASK:
+                return draft.silent(Given.ASK)
+            case Step.GROUND:
+                return self._grounded(draft, turn, own)
+            case Step.ABSTAIN:
+                return draft.silent(Given.ABSTAIN)
+
+    def _grounded(self, draft: Draft, turn: RunningTurn, own: WorkspaceSettings) -> Outcome:
+        """The model's answer from the passages, told once each sentence is found in them; else the nearest entry's."""
+        assert draft.advice is not None
+        said, passages, finished = "", draft.advice.verdict.passages(), None
+        problem: Problem | None = Problem.NO_ANSWER
+        try:
+            draft.prepared = self._prepare_with_most(draft, turn, own, passages)
+            pieces: list[str] = []
+            finished = self._generate(draft, turn, pieces.append)
+            said = "".join(pieces).strip()
+        except AnswerFailed as error:  # the entry is there all the same
+            log.warning("No answer was made from passages.", action="grounding_failed", reason=str(error))
+        if finished is not None and finished.reason is FinishReason.CANCELLED:
+            return draft.cancelled(finished.usage)
+        if finished is not None and finished.reason is FinishReason.STOP:
+            problem = problem_of(said, passages)
+        if finished is not None and problem is None:
+            draft.given = Given.GROUNDED
+            draft.say(said)
+            return draft.made(finished)
+        log.info("An answer from passages was not sent.", action="grounding_refused", problem=problem)
+        draft.reason, usage = problem, finished.usage if finished else Usage()
+        return draft.quoting(Given.PASSAGE, usage) if draft.advice.likely else draft.silent(Given.ABSTAIN, usage)
 
     def _params(self) -> SamplingParams:
         """The sampling parameters, with a seed, so that `why` can tell it, and with room left for the prompt."""
@@ -185,15 +208,32 @@ class Answering:
         longest = max(1, min(params.max_new_tokens, self._generator.info.context_tokens // 2))
         return params.model_copy(update={"seed": seed, "max_new_tokens": longest})
 
-    def _prepare(self, draft: Draft, turn: RunningTurn, own: WorkspaceSettings, here: ChannelSettings) -> Prepared:
+    def _prepare_with_most(
+        self, draft: Draft, turn: RunningTurn, own: WorkspaceSettings, passages: tuple[Passage, ...]
+    ) -> Prepared:
+        """The Prompt with as many of the passages as fit. Raises PromptTooLong where the first alone does not."""
+        for most in range(len(passages), 1, -1):
+            with suppress(PromptTooLong):
+                return self._prepare(draft, turn, own, "faq", passages[:most])
+        return self._prepare(draft, turn, own, "faq", passages[:1])
+
+    def _prepare(
+        self,
+        draft: Draft,
+        turn: RunningTurn,
+        own: WorkspaceSettings,
+        recipe_name: str,
+        passages: tuple[Passage, ...] = (),
+    ) -> Prepared:
         """Load the history and assemble the Prompt."""
         claimed, revision = draft.claimed, self._generator.info.revision
+        here = own.for_channel(claimed.channel)
         history = self._persisted(
             turn,
             lambda session: load_history(session, claimed.conversation_id, claimed.cut_seq, claimed.seq, revision),
         )
         persona = here.persona or self._settings.persona
-        recipe = recipes.load(claimed.recipe, own.recipes)
+        recipe = recipes.load(recipe_name, own.recipes)
         request = PromptRequest(
             recipe=recipe,
             newest=Speech(claimed.seq, claimed.message_id, claimed.revision, claimed.text, claimed.speaker),
@@ -203,12 +243,13 @@ class Answering:
             persona=persona,
             language=here.language or claimed.language,
             arguments=claimed.arguments,
+            passages=passages,
             shared=claimed.shared,
         )
         return Prepared(recipe, persona, assemble(request, self._generator.count))
 
-    def _generate(self, draft: Draft, turn: RunningTurn) -> Finished:
-        """Publish the answer as it comes. Raises LeaseLost, and AnswerFailed where it could not be begun."""
+    def _generate(self, draft: Draft, turn: RunningTurn, take: Callable[[str], None]) -> Finished:
+        """Hand the answer on as it comes. Raises LeaseLost, and AnswerFailed where it could not be begun."""
         assert draft.prepared is not None
         events = self._generator.generate(
             draft.prepared.assembled.prompt,
@@ -223,22 +264,13 @@ class Answering:
             if turn.lost.is_set():
                 raise LeaseLost
             if isinstance(event, Finished):
+                if event.failure is not None:
+                    log.warning(
+                        "A turn failed.", action="turn_failed", failure=event.failure.failure, reason=str(event.failure)
+                    )
                 return event
-            self._add(draft, event.text)
+            take(event.text)
         raise AnswerFailed("The generator ended without saying how.")
-
-    def _add(self, draft: Draft, text: str) -> None:
-        if draft.first_token_ms is None:
-            draft.first_token_ms = draft.ms()
-        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL stores no NUL
-        self._publish(draft.claimed, ReplyEventKind.DELTA, offset=len(draft.text), text=text)
-        draft.text += text
-
-    def _made(self, draft: Draft, finished: Finished) -> Outcome:
-        """The Outcome of an answer that the Generator ended."""
-        if (failure := finished.failure) is not None:
-            log.warning("A turn failed.", action="turn_failed", failure=failure.failure, reason=str(failure))
-        return draft.made(finished)
 
     def _persisted(self, turn: RunningTurn, function: Callable[[Session], T]) -> T:
         """Run `function` in a transaction, again and again while SQL is down. Raises LeaseLost once the Turn is."""
@@ -252,42 +284,6 @@ class Answering:
                 turn.lost.wait(retry_s)
                 retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
         raise LeaseLost
-
-    def _publish_end(self, claimed: ClaimedTurn, outcome: Outcome) -> None:
-        self._publish(
-            claimed,
-            _ENDS[outcome.state],
-            offset=len(outcome.text),
-            finish_reason=outcome.finish_reason,
-            failure=outcome.failure,
-            usage=outcome.usage,
-        )
-
-    def _publish(
-        self,
-        claimed: ClaimedTurn,
-        kind: ReplyEventKind,
-        *,
-        offset: int = 0,
-        text: str = "",
-        finish_reason: FinishReason | None = None,
-        failure: FailureCode | None = None,
-        usage: Usage | None = None,
-    ) -> None:
-        # Not validated: every value is ours, and this runs once a token.
-        self._publisher.publish(
-            ReplyEvent.model_construct(
-                turn_id=claimed.turn_id,
-                generation_id=claimed.generation_id,
-                fence=claimed.fence,
-                kind=kind,
-                offset=offset,
-                text=text,
-                finish_reason=finish_reason,
-                failure=failure,
-                usage=usage,
-            )
-        )
 
 
 def _now() -> datetime:

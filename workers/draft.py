@@ -1,6 +1,6 @@
 """Draft: an answer while it is being made, and how it becomes the Outcome that SQL keeps.
 
-Knows Prompts, what a FAQ said and how long things took; publishes and stores nothing.
+Knows Prompts, what a FAQ said and how long things took; what is said of it is told at once. Stores nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from core.turns import ClaimedTurn, Outcome, Source
 from core.values import FinishReason, SamplingParams, TurnState, Usage
 from workers.faq import Advice
 from workers.generator import Finished, ModelInfo
+from workers.telling import Telling
 
 _FAQ = "faq"
 """Who answers where no model does."""
@@ -46,6 +47,7 @@ class Draft:
     """An answer while it is being made: whatever goes wrong, this much is kept."""
 
     claimed: ClaimedTurn
+    telling: Telling
     author: ModelInfo
     params: SamplingParams
     deadline: float
@@ -63,6 +65,14 @@ class Draft:
         """Milliseconds since it was begun."""
         return (time.monotonic() - self.clock) * 1000
 
+    def say(self, text: str) -> None:
+        """Add to the answer, and tell it."""
+        if self.first_token_ms is None:
+            self.first_token_ms = self.ms()
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL stores no NUL
+        self.telling.say(text, len(self.text))
+        self.text += text
+
     def made(self, finished: Finished) -> Outcome:
         """The Outcome of an answer that the Generator ended."""
         failure = finished.failure.failure if finished.failure is not None else None
@@ -73,15 +83,28 @@ class Draft:
         """The Outcome of an answer that ended without the Generator saying so."""
         return self._ended(TurnState.FAILED, FinishReason.ERROR, failure)
 
-    def from_faq(self, *, cancelled: bool = False, usage: Usage | None = None) -> Outcome:
-        """The Outcome of what a FAQ gave by itself; `usage` is that of the words of a model that were not sent."""
+    # What a FAQ gives by itself. `usage` is that of a model whose words were not sent.
+
+    def quoting(self, given: Given, usage: Usage = Usage()) -> Outcome:
+        """The nearest entry's answer, word for word."""
+        assert self.advice is not None
+        self.say(self.advice.nearest)
+        return self.silent(given, usage)
+
+    def silent(self, given: Given, usage: Usage = Usage()) -> Outcome:
+        """Nothing more is said."""
+        self.given = given
+        return self._of_faq(TurnState.DONE, FinishReason.STOP, usage)
+
+    def cancelled(self, usage: Usage = Usage()) -> Outcome:
+        """Nobody wants to hear it any more."""
+        return self._of_faq(TurnState.CANCELLED, FinishReason.CANCELLED, usage)
+
+    def _of_faq(self, state: TurnState, reason: FinishReason, usage: Usage) -> Outcome:
         assert self.advice is not None
         verdict = self.advice.verdict
         self.author = ModelInfo(_FAQ, f"{verdict.collection[:60]}@{verdict.revision}", 0)
-        state, reason = (
-            (TurnState.CANCELLED, FinishReason.CANCELLED) if cancelled else (TurnState.DONE, FinishReason.STOP)
-        )
-        return self._ended(state, reason, usage=usage or Usage())
+        return self._ended(state, reason, usage=usage)
 
     def _ended(
         self,

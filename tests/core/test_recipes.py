@@ -71,14 +71,13 @@ def test_passages_are_numbered_before_the_message() -> None:
         "[1] Is there WiFi? Yes, in every room.\n[2] Are pets allowed? No, sorry.\n\nAnd pets?"
     )
     assert put("faq", "And pets?", {}, WIFI, PETS) == (
-        "Use only these passages. If they do not say, say so.\n\n"
+        "Use only these passages, and put the number of the passage after each sentence, as [1]."
+        " If they do not say, say so.\n\n"
         "[1] Is there WiFi? Yes, in every room.\n[2] Are pets allowed? No, sorry.\n\nQuestion: And pets?"
     )
-    assert put("faq", "And pets?", {}, Passage("p", "No pets.")) == (
-        "Answer from the passage only. If it does not say, say so.\n\nPassage: No pets.\n\nQuestion: And pets?"
-    )
     assert put("faq", "能带宠物吗？", {}, Passage("p", "不能。")) == (
-        "只根据资料回答问题。资料没有提到就说没有提到。\n\n资料：不能。\n\n问题：能带宠物吗？"
+        "只根据下面的资料回答，每句话后面注明资料的编号，如 [1]。资料没有提到就说没有提到。\n\n"
+        "[1] 不能。\n\n问题：能带宠物吗？"
     )
 
 

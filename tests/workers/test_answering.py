@@ -25,7 +25,7 @@ from core.values import FinishReason, InboundMessage, Person, Place, TurnState, 
 from tests.workers.serve import PacedGenerator
 from workers.answering import Answering
 from workers.faq import FaqDesk
-from workers.generator import Finished, TextDelta, Timings
+from workers.generator import Finished, Generator, TextDelta, Timings
 from workers.heartbeat import Heartbeat
 from workers.running import RunningTurns
 
@@ -35,7 +35,7 @@ NOWHERE = "unix:///nowhere/redis.sock"
 class Desk:
     """Answering on SQLite, without any Redis: an answer needs none."""
 
-    def __init__(self, folder: Path, generator: PacedGenerator, **settings: Any) -> None:
+    def __init__(self, folder: Path, generator: Generator, **settings: Any) -> None:
         self.events = itertools.count()
         self.url = f"sqlite:///{folder / 'pajama.db'}"
         upgrade(self.url)
