@@ -14,7 +14,7 @@ from typing import Any
 
 from bots import managing, privacy
 from bots.texts import text
-from core import workspaces
+from core import conversations, workspaces
 from core.conversations import PLAIN
 from core.errors import AdminsOnly, BadCommand, NotAllowed, UnknownCommand
 from core.history import Explanation, TurnView
@@ -191,6 +191,13 @@ class Answering:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOn:
+    """A human has the conversation, and is given the words; nothing is answered. `said` is the place among what was said."""
+
+    said: conversations.PassedOn
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """The command is done; this sentence says so. `forgotten`: what was shown of before is not to be shown any more."""
 
@@ -213,7 +220,7 @@ class Exported:
     document: bytes
 
 
-Outcome = Answering | Told | Explained | Exported
+Outcome = Answering | PassedOn | Told | Explained | Exported
 
 _NAMED = re.compile(r"([a-z_]+)=(?:\"([^\"]*)\"|“([^”]*)”|(\S+))\s*", re.DOTALL)
 
@@ -283,7 +290,7 @@ async def handle(service: Service, typed: str, asker: Asker) -> Outcome:
 
 async def say(
     service: Service, said: str, asker: Asker, *, recipe: str = PLAIN, arguments: dict[str, str] | None = None
-) -> Answering:
+) -> Answering | PassedOn:
     """Hand a message to core. Raises MessageRefused."""
     received = await service.receive(
         InboundMessage(
@@ -302,6 +309,8 @@ async def say(
             context=asker.context,
         )
     )
+    if isinstance(received, conversations.PassedOn):
+        return PassedOn(received)
     return Answering(await service.turn(asker.place, received.turn_id), received.duplicate)
 
 

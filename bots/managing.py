@@ -24,6 +24,9 @@ DEFAULT = "default"
 
 _LISTED_IDS = 5
 _LISTED_CHARS = 80
+_NAMING = ("allowed_", "blocked_", "handoff_channel")
+"""Settings whose values are people, roles and channels."""
+
 _ADDRESSED = re.compile(r"<[@#][!&]?([^\s|>]+)(?:\|[^>]*)?>")
 """How chat platforms write somebody, a role or a channel that was picked: `<@1>`, `<@&1>`, `<#1>`, `<#C1|name>`."""
 
@@ -85,7 +88,7 @@ async def _change(service: Service, asker: Asker, name: str, typed: str, here: s
     if typed.strip().lower() == DEFAULT:
         await service.change_setting(asker.place, name, None, channel)
         return text("setting_default", asker.language, name=name)
-    value = _ADDRESSED.sub(r"\1 ", typed) if name.startswith(("allowed_", "blocked_")) else typed
+    value = _ADDRESSED.sub(r"\1 ", typed) if name.startswith(_NAMING) else typed
     settings = await service.change_setting(asker.place, name, value, channel)
     holder = settings if channel is None else settings.for_channel(channel)
     return text("setting_changed", asker.language, name=name, value=_listed(getattr(holder, name), asker.language))

@@ -1,7 +1,7 @@
 """Archive: everything that is kept of one person, as one document for them.
 
 Reads only. Its form is versioned: whoever reads it ignores unknown fields, and a greater `version` means that known
-ones have changed. Of others it holds nothing but answers to this person.
+ones have changed. Of others it holds nothing but answers to this person, staff's among them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CompoundSelect, select, union
+from sqlalchemy import CompoundSelect, and_, select, union
 from sqlalchemy.orm import Session
 
+from core.handoffs.models import Handoff
 from core.models import Conversation, Feedback, Generation, Message, MessageRevision, Participant, Turn, Workspace
 from core.purging import batches
 
@@ -36,6 +37,7 @@ def export(session: Session, platform: str, person_id: str, now: datetime) -> di
         "first_seen_at": _time(person.created_at) if person else None,
         "messages": _messages(session, person.id) if person else [],
         "ratings": _ratings(session, person.id) if person else [],
+        "handoffs": _handoffs(session, person.id) if person else [],
     }
 
 
@@ -62,6 +64,8 @@ def _messages(session: Session, participant_id: int) -> list[dict[str, Any]]:
                     "event_id": row.Message.external_id,
                     "written_at": _time(row.Message.created_at),
                     "purged_at": _time(row.Message.deleted_at),
+                    "handoff": row.Message.handoff_id,
+                    "staff": row.Message.staff,
                     "revisions": revisions[row.Message.id],
                     "turn": _turn(turn, answers[turn.id]) if turn else None,
                 }
@@ -130,6 +134,35 @@ def _ratings(session: Session, participant_id: int) -> list[dict[str, Any]]:
             "comment": row.Feedback.comment,
             "rated_at": _time(row.Feedback.created_at),
             "changed_at": _time(row.Feedback.updated_at),
+        }
+        for row in rows
+    ]
+
+
+def _handoffs(session: Session, participant_id: int) -> list[dict[str, Any]]:
+    """When they talked to a human, and what was said to them."""
+    rows = session.scalars(select(Handoff).where(Handoff.participant_id == participant_id).order_by(Handoff.id)).all()
+    replies = defaultdict(list)
+    this = MessageRevision.message_id == Message.id, MessageRevision.number == Message.revision
+    said = (
+        select(Message.handoff_id, MessageRevision.text, Message.created_at)
+        .join(MessageRevision, and_(*this))
+        .where(Message.handoff_id.is_not(None), Message.staff, Message.deleted_at.is_(None))
+        .order_by(Message.seq)
+    )
+    for batch in batches([row.id for row in rows]):
+        for reply in session.execute(said.where(Message.handoff_id.in_(batch))):
+            replies[reply.handoff_id].append({"text": reply.text, "written_at": _time(reply.created_at)})
+    return [
+        {
+            "id": row.id,
+            "reason": row.why,
+            "state": row.state,
+            "turn": row.turn_id,
+            "requested_at": _time(row.requested_at),
+            "claimed_at": _time(row.claimed_at),
+            "released_at": _time(row.released_at),
+            "replies": replies[row.id],
         }
         for row in rows
     ]

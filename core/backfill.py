@@ -27,8 +27,10 @@ class BackfillPoint:
 
 _CONVERSATION, _WORKSPACE, _MESSAGE, _TURN = tables(Conversation, Workspace, Message, Turn)
 _LATER, _ASKED_IN = _MESSAGE.alias("later"), _WORKSPACE.alias("asked_in")
-_NEWEST_SEQ = (
-    select(func.max(_LATER.c.seq)).where(_LATER.c.conversation_id == _CONVERSATION.c.id).correlate(_CONVERSATION)
+_NEWEST_SEQ = (  # of what the person said: staff write elsewhere
+    select(func.max(_LATER.c.seq))
+    .where(_LATER.c.conversation_id == _CONVERSATION.c.id, ~_LATER.c.staff)
+    .correlate(_CONVERSATION)
 )
 _BACKFILL = (
     select(

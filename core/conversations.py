@@ -1,7 +1,8 @@
 """What people do to a Conversation: say, edit, delete, cancel, regenerate, reset.
 
 Knows the rows and their order. Every function is given the Workspace's place and touches nothing outside of it. What
-is said twice under the same event id is the same Turn.
+is said twice under the same event id is the same Turn. While a human has the Conversation nothing becomes a Turn: words
+are passed on to them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core import access, context, purging
-from core.errors import AccessDenied, Busy, Conflict, NotAllowed, NotFound, WordsPurged
+from core.errors import AccessDenied, Busy, Conflict, HandedOff, NotAllowed, NotFound, WordsPurged
+from core.handoffs import relays
+from core.handoffs.models import Handoff
 from core.introductions import introduce
 from core.models import (
     Conversation,
@@ -29,7 +32,7 @@ from core.models import (
 )
 from core.purging import Purged
 from core.turns import in_state
-from core.values import FinishReason, InboundMessage, Person, Place, TurnState
+from core.values import FinishReason, HandoffState, InboundMessage, Person, Place, RelayKind, Side, TurnState
 from core.workspaces import ChannelSettings, WorkspaceSettings
 
 PLAIN = "chat"
@@ -52,6 +55,17 @@ class Received:
     conversation_id: int
     state: TurnState
     ahead: int
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOn:
+    """The words that a human was given instead of the bot."""
+
+    handoff_id: int
+    conversation_id: int
+    message_id: int
+    seq: int
     duplicate: bool = False
 
 
@@ -101,32 +115,40 @@ _NEXT_SEQ = (
     update(_CONVERSATION)
     .where(_CONVERSATION.c.id == bindparam("of_conversation"))
     .values(next_seq=_CONVERSATION.c.next_seq + bindparam("taken"))
-    .returning(_CONVERSATION.c.next_seq)
+    .returning(_CONVERSATION.c.next_seq, _CONVERSATION.c.handed_off)
 )
 _ADD_REVISION = insert(_REVISION)
 _ADD_TURN = insert(_TURN).returning(_TURN.c.id)
 
 
 def _say_or_take_up(dialect: Any) -> Any:
-    """Adds a Message; one that was read for context becomes the newest, with one more wording. None where deleted."""
+    """Adds a Message; one that was read for context becomes the newest, with one more wording.
+
+    None where it was deleted, or said to a human.
+    """
     add = dialect.insert(_MESSAGE)
     taken_up = {
         "seq": add.excluded.seq,
         "participant_id": add.excluded.participant_id,
         "revision": _MESSAGE.c.revision + 1,
+        "handoff_id": add.excluded.handoff_id,
     }
+    kept_for_context = and_(_MESSAGE.c.deleted_at.is_(None), _MESSAGE.c.handoff_id.is_(None))
     return add.on_conflict_do_update(
-        index_elements=["conversation_id", "external_id"], set_=taken_up, where=_MESSAGE.c.deleted_at.is_(None)
+        index_elements=["conversation_id", "external_id"], set_=taken_up, where=kept_for_context
     ).returning(_MESSAGE.c.id, _MESSAGE.c.revision)
 
 
 _ADD_MESSAGE = {"sqlite": _say_or_take_up(sqlite), "postgresql": _say_or_take_up(postgresql)}
 
 
-def receive(session: Session, message: InboundMessage, text: str, limits: QueueLimits, now: datetime) -> Received:
+def receive(
+    session: Session, message: InboundMessage, text: str, limits: QueueLimits, now: datetime
+) -> Received | PassedOn:
     """Store `message`, whose cleaned text is `text`, its context and its Turn. The same event again is no error.
 
-    Raises AccessDenied, Busy, QuotaUsed, and NotFound where the message was deleted before it was asked about.
+    While a human has the Conversation the words are for them, and there is no Turn. Raises AccessDenied, Busy,
+    QuotaUsed, and NotFound where the message was deleted before it was asked about.
     """
     found: Any = session.execute(_LOOK, _lookup(message)).one()
     settings = WorkspaceSettings.of(found.settings)
@@ -145,12 +167,46 @@ def receive(session: Session, message: InboundMessage, text: str, limits: QueueL
         introduce(session, message, beside, now)
         found = session.execute(_LOOK, _lookup(message)).one()
     access.check_quota(session, settings, found.workspace, found.person, now)
-    seq = _next_seq(session, found.conversation, len(beside))
+    seq, handed_off = next_seq(session, found.conversation, len(beside))
     if beside:
         context.add(session, found.conversation, beside, seq - len(beside), now)
+    if handed_off:
+        handoff = session.scalars(_in_hand(found.conversation)).one()
+        return pass_on(session, handoff, found.person, message.event_id, text, seq, now, to=(Side.STAFF,))
     here = settings.for_channel(found.channel)
-    turn_id = _add_turn(session, _with_recipe(message, here), text, found, seq, now)
+    common = {"conversation_id": found.conversation, "participant_id": found.person, "seq": seq}
+    message_id = _say(session, {**common, "external_id": message.event_id}, text, now)
+    if message_id is None:
+        return _said_before(session, found.conversation, message.event_id)
+    turn_id = _add_turn(session, _with_recipe(message, here), {**common, "message_id": message_id}, found, now)
     return Received(turn_id, found.conversation, TurnState.QUEUED, ahead=found.queued)
+
+
+def pass_on(
+    session: Session,
+    handoff: Handoff,
+    author_id: int,
+    event_id: str,
+    text: str,
+    seq: int,
+    now: datetime,
+    *,
+    to: tuple[Side, ...],
+    staff: bool = False,
+) -> PassedOn:
+    """Store what is said in a hand-off, and have it brought to these sides; the same event again is no error.
+
+    The Conversation is locked. Raises NotFound where the message was deleted before.
+    """
+    said = {"conversation_id": handoff.conversation_id, "participant_id": author_id, "seq": seq}
+    said |= {"handoff_id": handoff.id, "staff": staff}
+    message_id = _say(session, {**said, "external_id": event_id}, text, now)
+    if message_id is None:
+        return _said_before(session, handoff.conversation_id, event_id)
+    for side in to:
+        relays.add(session, handoff, side, RelayKind.WORDS, now, message_id)
+    handoff.touched_at = now
+    return PassedOn(handoff.id, handoff.conversation_id, message_id, seq)
 
 
 def _is_news(found: Any, message: InboundMessage) -> bool:
@@ -181,26 +237,47 @@ def _lookup(message: InboundMessage) -> dict[str, str]:
     }
 
 
-def _next_seq(session: Session, conversation_id: int, before: int) -> int:
-    """A sequence number that nobody else has, with `before` more free before it. Locks the Conversation."""
-    taken = {"of_conversation": conversation_id, "taken": before + 1}
-    following: int = session.execute(_NEXT_SEQ, taken).scalar_one()
-    return following - 1
+def next_seq(session: Session, conversation_id: int, before: int = 0) -> tuple[int, bool]:
+    """A sequence number that nobody else has, with `before` more free before it, and whether a human has it now.
+
+    Locks the Conversation, so that who takes it over or gives it back waits.
+    """
+    row = session.execute(_NEXT_SEQ, {"of_conversation": conversation_id, "taken": before + 1}).one()
+    return row.next_seq - 1, row.handed_off
 
 
-def _add_turn(session: Session, message: InboundMessage, text: str, found: Any, seq: int, now: datetime) -> int:
-    common = {"conversation_id": found.conversation, "participant_id": found.person, "seq": seq}
+def _say(session: Session, said: dict[str, Any], text: str, now: datetime) -> int | None:
+    """Store a Message; None where its event was deleted, or said in a hand-off already."""
     add_message = _ADD_MESSAGE[session.get_bind().dialect.name]
-    added = session.execute(add_message, {**common, "external_id": message.event_id, "created_at": now}).one_or_none()
+    added = session.execute(add_message, {**said, "created_at": now}).one_or_none()
     if added is None:
-        raise NotFound("The message was deleted.")
+        return None
     revision = {"message_id": added.id, "number": added.revision, "text": text, "created_at": now}
     session.execute(_ADD_REVISION, revision)
+    message_id: int = added.id
+    return message_id
+
+
+def _said_before(session: Session, conversation_id: int, event_id: str) -> PassedOn:
+    """What was said in a hand-off as this event. Raises NotFound where it was deleted."""
+    kept = Message.deleted_at.is_(None), Message.handoff_id.is_not(None)
+    this = Message.conversation_id == conversation_id, Message.external_id == event_id
+    known = session.scalar(select(Message).where(*this, *kept))
+    if known is None or known.handoff_id is None:
+        raise NotFound("The message was deleted.")
+    return PassedOn(known.handoff_id, conversation_id, known.id, known.seq, duplicate=True)
+
+
+def _in_hand(conversation_id: int) -> Select[Handoff]:
+    """The hand-off that staff have claimed of a Conversation, which is locked."""
+    return select(Handoff).where(Handoff.conversation_id == conversation_id, Handoff.state == HandoffState.CLAIMED)
+
+
+def _add_turn(session: Session, message: InboundMessage, common: dict[str, Any], found: Any, now: datetime) -> int:
     turn = {
         **common,
         "source_key": _lookup(message)["source_key"],
         "workspace_id": found.workspace,
-        "message_id": added.id,
         "recipe": message.recipe,
         "arguments": message.arguments,
         "language": message.language,
@@ -215,8 +292,9 @@ def edit(session: Session, place: Place, event_id: str, text: str, now: datetime
     """Give the message a new wording and its Turn, if it has one, back to the queue.
 
     None: not known, purged, or the wording is the same, as when a platform only adds a preview of a link. Of a person
-    who has been blocked since, the wording is kept and nothing is answered. What will not be answered of a person who
-    opted out is not kept either.
+    who has been blocked since, and while a human has the Conversation, the wording is kept and nothing is answered. What
+    will not be answered of a person who opted out is not kept either. What was said in a hand-off is shown to its other
+    side as it reads now.
     """
     message = _message(session, place, event_id)
     if message is None or message.deleted_at is not None:
@@ -225,11 +303,17 @@ def edit(session: Session, place: Place, event_id: str, text: str, now: datetime
     if newest.text in ("", text):
         return None
     turn = session.scalar(select(Turn).where(Turn.message_id == message.id).with_for_update())
+    if turn is not None and _is_handed_off(session, turn):
+        turn = None
     to_answer = turn if turn is not None and not _is_blocked(session, turn) else None
-    if to_answer is None and session.get_one(Participant, message.participant_id).opted_out:
+    passed_on = message.handoff_id is not None
+    if to_answer is None and not passed_on and session.get_one(Participant, message.participant_id).opted_out:
         return None
     message.revision += 1
     session.add(MessageRevision(message_id=message.id, number=message.revision, text=text, created_at=now))
+    if passed_on:
+        session.flush()
+        relays.renew_words(session, [message.id], *Side)
     if to_answer is not None:
         _requeue(session, to_answer, now)
     return turn
@@ -242,6 +326,7 @@ def delete(session: Session, place: Place, event_id: str, now: datetime) -> Dele
         return None
     turn = session.scalar(select(Turn).where(Turn.message_id == message.id).with_for_update())
     purged = purging.purge(session, [message.id], now)
+    relays.renew_words(session, [message.id], Side.PERSON)  # of what staff said
     if turn is not None:
         withdraw(session, turn, now)
     return Deleted(turn, purged)
@@ -265,14 +350,16 @@ def cancel(
 def regenerate(session: Session, place: Place, person: Person, turn_id: int, now: datetime) -> Turn:
     """Put an ended Turn back to the queue for another Generation.
 
-    Raises NotFound, NotAllowed, WordsPurged, Conflict if it is open, and AccessDenied where the asker has been blocked
-    since.
+    Raises NotFound, NotAllowed, WordsPurged, Conflict if it is open, HandedOff while a human has the Conversation, and
+    AccessDenied where the asker has been blocked since.
     """
     turn = _asked_by(session, place, person, turn_id)
     if not turn.state.ended:
         raise Conflict(f"Turn {turn_id} is {turn.state}: it is being answered already.")
     if not session.scalar(_words_of(turn.message_id)):
         raise WordsPurged(f"The words of turn {turn_id} are not kept any more.")
+    if _is_handed_off(session, turn):
+        raise HandedOff
     if _is_blocked(session, turn):
         raise AccessDenied("person")
     _requeue(session, turn, now)
@@ -373,6 +460,24 @@ def _is_blocked(session: Session, turn: Turn) -> bool:
     """Whether who asked has been blocked; of roles and categories, a Turn that was taken keeps no note."""
     settings = WorkspaceSettings.of(session.get_one(Workspace, turn.workspace_id).settings)
     return session.get_one(Participant, turn.participant_id).external_id in settings.blocked_users
+
+
+def _is_handed_off(session: Session, turn: Turn) -> bool:
+    """Whether a human has the Conversation; who takes it over waits until this transaction has ended."""
+    this = select(Conversation.handed_off).where(Conversation.id == turn.conversation_id)
+    return bool(session.scalar(this.with_for_update(read=True)))
+
+
+def lock_open(session: Session, conversation_id: int) -> list[Turn]:
+    """The Turns of a Conversation that wait or run, locked."""
+    is_open = in_state(Turn.state, TurnState.QUEUED, TurnState.RUNNING)
+    locked = select(Turn).where(Turn.conversation_id == conversation_id, is_open).order_by(Turn.id).with_for_update()
+    return list(session.scalars(locked))
+
+
+def stop(session: Session, turn: Turn, now: datetime) -> None:
+    """Stop an open Turn, which is locked, whoever asked it."""
+    _cancel(session, turn, now)
 
 
 def _cancel(session: Session, turn: Turn, now: datetime) -> None:

@@ -29,10 +29,11 @@ from sqlalchemy.orm import Session
 
 from core.errors import DatabaseUnavailable
 from core.faq.models import FaqEntry
+from core.handoffs.models import Handoff
 from core.installations import SlackBot
 from core.models import Base
 
-_ELSEWHERE = (FaqEntry, SlackBot)
+_ELSEWHERE = (FaqEntry, Handoff, SlackBot)
 METADATA = Base.metadata
 """Every table, also those of modules of their own, which are known once these are imported."""
 

@@ -24,6 +24,9 @@ PajamaError
 ├── NotAllowed               this Participant may not do that
 │   └── AdminsOnly
 ├── Conflict                 the Turn is in another state than the call needs
+│   ├── HandedOff            a human has the Conversation
+│   ├── HandoffTaken         somebody else of staff has it already
+│   └── HandoffNotClaimed    nobody of staff has it: not yet, or no longer
 ├── RecipeError              a prompt recipe does not render
 ├── FaqFileRefused           a file of FAQ entries is not taken; carries each `Problem` with its line
 ├── FaqRefused               what is asked of a FAQ collection cannot be done
@@ -241,6 +244,28 @@ class Conflict(PajamaError):
     """The turn is not in a state that allows this."""
 
     code = "conflict"
+
+
+class HandedOff(Conflict):
+    """A human has this conversation."""
+
+    code = "handed_off"
+
+
+class HandoffTaken(Conflict):
+    """Somebody else has it already. `name` is who, empty where that is not known."""
+
+    code = "handoff_taken"
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(f"{name or 'Somebody else'} has this hand-off already.")
+        self.name = name
+
+
+class HandoffNotClaimed(Conflict):
+    """Nobody of staff has this hand-off."""
+
+    code = "handoff_unclaimed"
 
 
 class RecipeError(PajamaError):

@@ -125,6 +125,7 @@ _SAID = (
         _MESSAGE.c.seq,
         _MESSAGE.c.id.label("message_id"),
         _MESSAGE.c.revision,
+        _MESSAGE.c.staff,
         _REVISION.c.text.label("words"),
         _PERSON.c.display_name,
         _GENERATION.c.id.label("generation_id"),
@@ -160,7 +161,7 @@ def _speech(row: Any, model_revision: str) -> Speech:
         same = row.model_revision == model_revision and row.token_ids is not None
         answer = Answer(row.generation_id, row.answer, unpack_token_ids(row.token_ids) if same else None)
     words = row.words or None  # what was purged is empty
-    return Speech(row.seq, row.message_id, row.revision, words, row.display_name, answer)
+    return Speech(row.seq, row.message_id, row.revision, words, row.display_name, answer, row.staff)
 
 
 _VIEWS = (
@@ -402,6 +403,7 @@ def _recall(session: Session, references: Sequence[SpeechReference]) -> list[Spe
                 text=said,
                 speaker=people[message.participant_id].display_name,
                 answer=Answer(answer.id, answer.text or FORGOTTEN) if answer else None,
+                staff=message.staff,
             )
         )
     return speeches

@@ -30,7 +30,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from core.values import DeliveryState, FinishReason, Rating, TurnState
+from core.values import (
+    DeliveryState,
+    FinishReason,
+    HandoffReason,
+    HandoffState,
+    Rating,
+    RelayKind,
+    ReleaseCause,
+    Side,
+    TurnState,
+)
 
 # SQLite only counts up by itself in a column of type INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -57,7 +67,7 @@ def _words(enum: type[StrEnum]) -> Enum:
     return Enum(enum, native_enum=False, length=16, values_callable=lambda members: [m.value for m in members])
 
 
-def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """An index over the rows that meet `where`, on both databases."""
     return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
@@ -81,6 +91,11 @@ class Base(DeclarativeBase):
         FinishReason: _words(FinishReason),
         DeliveryState: _words(DeliveryState),
         Rating: _words(Rating),
+        HandoffState: _words(HandoffState),
+        HandoffReason: _words(HandoffReason),
+        ReleaseCause: _words(ReleaseCause),
+        Side: _words(Side),
+        RelayKind: _words(RelayKind),
     }
 
 
@@ -103,7 +118,7 @@ class Participant(Base):
     __tablename__ = "participant"
     __table_args__ = (
         UniqueConstraint("platform", "external_id"),
-        _partial("ix_participant_opted_out", "opted_out_at", where="opted_out_at IS NOT NULL"),
+        partial_index("ix_participant_opted_out", "opted_out_at", where="opted_out_at IS NOT NULL"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -122,7 +137,8 @@ class Participant(Base):
 class Conversation(Base):
     """One thread, DM or session. `cut_seq` is where the Prompt's history starts; a reset moves both marks.
 
-    `channel` is the platform's channel that it lives in, by which its settings are found.
+    `channel` is the platform's channel that it lives in, by which its settings are found. While it is `handed_off` a
+    human has it: what is said becomes no Turn.
     """
 
     __tablename__ = "conversation"
@@ -136,6 +152,7 @@ class Conversation(Base):
     next_seq: Mapped[int] = mapped_column(Integer, default=1)
     cut_seq: Mapped[int] = mapped_column(Integer, default=1)
     reset_seq: Mapped[int] = mapped_column(Integer, default=1)
+    handed_off: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
 
 
@@ -143,6 +160,8 @@ class Message(Base):
     """What someone wrote. `revision` is the number of its newest MessageRevision.
 
     Of a deleted one no word is left: not in its revisions, its Turn's arguments and answers, or comments on these.
+    `handoff_id` is the Handoff that it was said in, instead of to the bot; `staff`: by the human who answers. That is no
+    foreign key, since a Handoff may name a Turn, and a Turn its Message.
     """
 
     __tablename__ = "message"
@@ -150,8 +169,9 @@ class Message(Base):
         UniqueConstraint("conversation_id", "seq"),
         UniqueConstraint("conversation_id", "external_id"),
         Index(None, "external_id"),
-        _partial("ix_message_kept_participant", "participant_id", "created_at", where="deleted_at IS NULL"),
-        _partial("ix_message_kept_conversation", "conversation_id", "created_at", where="deleted_at IS NULL"),
+        partial_index("ix_message_kept_participant", "participant_id", "created_at", where="deleted_at IS NULL"),
+        partial_index("ix_message_kept_conversation", "conversation_id", "created_at", where="deleted_at IS NULL"),
+        partial_index("ix_message_handoff", "handoff_id", where="handoff_id IS NOT NULL"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -160,6 +180,8 @@ class Message(Base):
     seq: Mapped[int] = mapped_column(Integer)
     external_id: Mapped[str] = mapped_column(String(200))
     revision: Mapped[int] = mapped_column(Integer, default=1)
+    handoff_id: Mapped[int | None]
+    staff: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 
@@ -181,14 +203,14 @@ class Turn(Base):
     __tablename__ = "turn"
     __table_args__ = (
         UniqueConstraint("conversation_id", "seq"),
-        _partial("uq_turn_running_conversation", "conversation_id", where="state = 'running'", unique=True),
-        _partial("ix_turn_open_conversation", "conversation_id", "seq", where="state IN ('queued', 'running')"),
-        _partial("ix_turn_queued", "queued_at", "id", where="state = 'queued'"),
-        _partial("ix_turn_queued_participant", "participant_id", where="state = 'queued'"),
-        _partial("ix_turn_running", "workspace_id", "participant_id", where="state = 'running'"),
-        _partial("ix_turn_owner", "owner", where="state = 'running'"),
-        _partial("ix_turn_lease", "lease_until", where="state = 'running'"),
-        _partial(
+        partial_index("uq_turn_running_conversation", "conversation_id", where="state = 'running'", unique=True),
+        partial_index("ix_turn_open_conversation", "conversation_id", "seq", where="state IN ('queued', 'running')"),
+        partial_index("ix_turn_queued", "queued_at", "id", where="state = 'queued'"),
+        partial_index("ix_turn_queued_participant", "participant_id", where="state = 'queued'"),
+        partial_index("ix_turn_running", "workspace_id", "participant_id", where="state = 'running'"),
+        partial_index("ix_turn_owner", "owner", where="state = 'running'"),
+        partial_index("ix_turn_lease", "lease_until", where="state = 'running'"),
+        partial_index(
             "ix_turn_undelivered",
             "workspace_id",
             "id",
@@ -233,7 +255,7 @@ class Generation(Base):
     __tablename__ = "generation"
     __table_args__ = (
         UniqueConstraint("turn_id", "number"),
-        _partial("uq_generation_selected", "turn_id", where="selected", unique=True),
+        partial_index("uq_generation_selected", "turn_id", where="selected", unique=True),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

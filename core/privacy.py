@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy import CompoundSelect, and_, bindparam, or_, select, union, update
 from sqlalchemy.orm import Session
 
 from core import purging, retention
 from core.conversations import withdraw
 from core.database import insert_new
+from core.handoffs.models import Handoff
 from core.models import Feedback, Message, Participant, Turn, tables
 from core.purging import BATCH, Purged, batches
 from core.turns import in_state
@@ -82,11 +83,14 @@ def opt(session: Session, platform: str, person_id: str, *, out: bool, now: date
 
 
 def forget(session: Session, participant_id: int, now: datetime) -> Forgotten:
-    """Purge the Participant's messages, the answers to them, their comments and name, and withdraw what is open."""
+    """Purge the Participant's messages, the answers to them, their comments and name, and withdraw what is open.
+
+    What staff said to them in a hand-off is an answer too. Their own is to be ended before (`handoffs.states`).
+    """
     # Messages before Turns, as every other change locks them: an edit on its way is waited for, then purged too.
     kept = session.execute(
         select(Message.id, Message.conversation_id)
-        .where(Message.participant_id == participant_id, Message.deleted_at.is_(None))
+        .where(Message.id.in_(_said_by_or_to(participant_id)))
         .order_by(Message.created_at, Message.id)
         .with_for_update()
     ).all()
@@ -98,7 +102,8 @@ def forget(session: Session, participant_id: int, now: datetime) -> Forgotten:
     withdrawn = tuple(session.get_one(Turn, turn.id) for turn in asked if not turn.state.ended)
     for turn in withdrawn:
         withdraw(session, turn, now)
-    session.execute(update(_TURN).where(_TURN.c.participant_id == participant_id).values(target={}))
+    for table in (_TURN, _HANDOFF):
+        session.execute(update(table).where(table.c.participant_id == participant_id).values(target={}))
     comments = session.execute(
         update(Feedback)
         .where(Feedback.participant_id == participant_id, Feedback.comment != "")
@@ -110,6 +115,14 @@ def forget(session: Session, participant_id: int, now: datetime) -> Forgotten:
     purged += Purged(comments=len(comments))
     restarted = restart_readers(session, participant_id, purged.conversation_ids)
     return Forgotten(participant_id, purged, withdrawn, restarted)
+
+
+def _said_by_or_to(participant_id: int) -> CompoundSelect[int]:
+    """Messages that are kept of what they said, and of what staff said to them; each by an index."""
+    kept = select(Message.id).where(Message.deleted_at.is_(None))
+    theirs = select(Handoff.id).where(Handoff.participant_id == participant_id)
+    replies = kept.where(Message.handoff_id.is_not(None), Message.handoff_id.in_(theirs), Message.staff)
+    return union(kept.where(Message.participant_id == participant_id), replies)
 
 
 def _lock_turns(session: Session, participant_id: int) -> list[Any]:
@@ -154,18 +167,36 @@ def restart_readers(
     return tuple(restarted)
 
 
-_MESSAGE, _TURN, _PERSON = tables(Message, Turn, Participant)
+_MESSAGE, _TURN, _PERSON, _HANDOFF = tables(Message, Turn, Participant, Handoff)
 _OVERDUE = (
     select(_MESSAGE.c.id)
     .select_from(_PERSON)
     .join(_MESSAGE, _MESSAGE.c.participant_id == _PERSON.c.id)
     .outerjoin(_TURN, _TURN.c.message_id == _MESSAGE.c.id)
+    .outerjoin(_HANDOFF, _HANDOFF.c.id == _MESSAGE.c.handoff_id)
     .where(
         _PERSON.c.opted_out_at.is_not(None),
         _MESSAGE.c.deleted_at.is_(None),
         _MESSAGE.c.created_at >= _PERSON.c.opted_out_at,
         _MESSAGE.c.created_at < bindparam("before"),
+        or_(_HANDOFF.c.id.is_(None), _HANDOFF.c.released_at < bindparam("before")),
         or_(_TURN.c.id.is_(None), and_(in_state(_TURN.c.state, *_ENDED), _TURN.c.finished_at < bindparam("before"))),
+    )
+    .order_by(_MESSAGE.c.id)
+    .limit(BATCH)
+)
+_OVERDUE_REPLIES = (
+    select(_MESSAGE.c.id)
+    .select_from(_PERSON)
+    .join(_HANDOFF, _HANDOFF.c.participant_id == _PERSON.c.id)
+    .join(_MESSAGE, _MESSAGE.c.handoff_id == _HANDOFF.c.id)
+    .where(
+        _PERSON.c.opted_out_at.is_not(None),
+        _HANDOFF.c.released_at < bindparam("before"),
+        _MESSAGE.c.handoff_id.is_not(None),
+        _MESSAGE.c.staff,
+        _MESSAGE.c.deleted_at.is_(None),
+        _MESSAGE.c.created_at >= _PERSON.c.opted_out_at,
     )
     .order_by(_MESSAGE.c.id)
     .limit(BATCH)
@@ -173,11 +204,16 @@ _OVERDUE = (
 
 
 def overdue(session: Session, before: datetime) -> list[int]:
-    """Messages of people who opted out whose Turn ended before `before` without reaching them; at most a batch."""
-    return list(session.scalars(_OVERDUE, {"before": before}))
+    """What people who opted out said and were told, at most two batches of Messages.
+
+    Those whose Turn ended before `before` without reaching them, and those of a hand-off that was over by then.
+    """
+    return [found for each in (_OVERDUE, _OVERDUE_REPLIES) for found in session.scalars(each, {"before": before})]
 
 
 def purge_overdue(session: Session, before: datetime, now: datetime) -> Purged:
     """Purge what is `overdue`. Whoever comes back for the answer is told that it was not kept."""
-    locked = session.scalars(_OVERDUE.with_for_update(of=_MESSAGE, skip_locked=True), {"before": before}).all()
+    locked: list[int] = []
+    for each in (_OVERDUE, _OVERDUE_REPLIES):
+        locked += session.scalars(each.with_for_update(of=_MESSAGE, skip_locked=True), {"before": before})
     return purging.purge(session, purging.lock_ended(session, locked), now)

@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from itertools import chain, groupby
+from itertools import chain, dropwhile, groupby
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
@@ -66,7 +66,8 @@ class Speech:
     """What someone said, with its answer: a Turn, or a message that is read for context only.
 
     `seq` is the sequence number of the Message in its Conversation, which its Turn shares. `text` is None where it was
-    purged: then neither it nor its answer is shown. `speaker` is the display name.
+    purged: then neither it nor its answer is shown. `speaker` is the display name. What `staff` said in a hand-off was
+    said to the person by whom they talk to, so it stands among the answers: nobody else can write words there.
     """
 
     seq: int
@@ -75,6 +76,7 @@ class Speech:
     text: str | None
     speaker: str | None = None
     answer: Answer | None = None
+    staff: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,8 @@ class _Pages:
     @classmethod
     def of(cls, request: PromptRequest) -> _Pages:
         """Render every part once, so that trying a cut only joins them."""
-        shown = [s for s in _carried(request) if s.seq >= request.cut_seq]
+        carried = (s for s in _carried(request) if s.seq >= request.cut_seq)
+        shown = list(dropwhile(attrgetter("staff"), carried))  # chat templates want a person to begin
         history = [_spoken(speech, request.shared) for speech in shown]
         return cls(_system(request), shown, history, _last(request))
 
@@ -223,9 +226,10 @@ class _Pages:
         return Prompt(tuple(_merged(chain(self.system, history, (self.last,)))))
 
     def starts(self) -> list[int]:
-        """Return where history can start other than at 0: at each further Turn, or nowhere (the last entry)."""
-        seqs = [speech.seq for speech in self.shown]
-        return [i for i in range(1, len(seqs)) if seqs[i] != seqs[i - 1]] + ([len(seqs)] if seqs else [])
+        """Return where history can start other than at 0: at what a person said, or nowhere (the last entry)."""
+        shown = self.shown
+        begins = [i for i in range(1, len(shown)) if shown[i].seq != shown[i - 1].seq and not shown[i].staff]
+        return begins + ([len(shown)] if shown else [])
 
 
 def _move_cut(pages: _Pages, tokens: int, budget: int, count: Count) -> tuple[int, Prompt, int]:
@@ -282,6 +286,8 @@ def _last(request: PromptRequest) -> PromptPart:
 
 def _spoken(speech: Speech, shared: bool) -> tuple[PromptPart, ...]:
     """Return a past Speech as parts: what was said, and the answer where there is one."""
+    if speech.staff:
+        return (PromptPart("assistant", (speech.text or "").strip()),)
     said = PromptPart("user", _message(speech, shared))
     if speech.answer is None or not speech.answer.text:
         return (said,)
@@ -296,10 +302,10 @@ def _message(speech: Speech, shared: bool) -> str:
 
 
 def _merged(parts: Iterable[PromptPart]) -> Iterator[PromptPart]:
-    """Join what people said with no answer between into one part: chat templates want the roles to alternate."""
+    """Join what one side said with nothing between into one part: chat templates want the roles to alternate."""
     for _role, run in groupby(parts, key=attrgetter("role")):
         first, *others = run
-        yield replace(first, text="\n\n".join(p.text for p in (first, *others))) if others else first
+        yield replace(first, text="\n\n".join(p.text for p in (first, *others)), token_ids=None) if others else first
 
 
 def _record(request: PromptRequest, shown: Sequence[Speech], cut_seq: int, tokens: int) -> PromptRecord:

@@ -2,7 +2,8 @@
 
 Knows every column that holds words: revisions, a Turn's arguments, answers with their token ids and the arguments in
 their Prompts, comments on these answers whoever wrote them, display names. Knows neither who asks for it (`privacy`,
-`retention`, a deleted message) nor the copies outside of SQL (`copies`), for which it returns what they need.
+`retention`, a deleted message) nor the copies outside of SQL (`copies`), for which it returns what they need; what staff
+were shown of it in a hand-off is taken away by whoever relays.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Table, and_, bindparam, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from core.handoffs import relays
 from core.models import Feedback, Generation, Message, MessageRevision, Participant, Turn, tables
 
 T = TypeVar("T")
@@ -59,6 +61,7 @@ def purge(session: Session, message_ids: Sequence[int], now: datetime, older_tha
         _blank(session, _REVISION, "text", _REVISION.c.message_id.in_(batch), _REVISION.c.created_at, older_than)
         messages = _note_deleted(session, batch, now, only_empty=older_than is not None)
         _drop_names(session, batch)
+        relays.renew_after_purge(session, batch)
         purged += Purged(
             messages,
             answers,

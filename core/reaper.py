@@ -1,4 +1,5 @@
-"""Reaper: finds Turns whose worker fell silent, makes up for lost wake-ups, and purges what may not be kept.
+"""Reaper: finds Turns whose worker fell silent, makes up for lost wake-ups, ends hand-offs that nobody takes care of, and
+purges what may not be kept.
 
 Any number of them may run. What it decides is in SQL; people who follow a Turn that it gave up are told over Redis.
 """
@@ -18,6 +19,7 @@ from core import privacy, retention, turns
 from core.copies import drop_copies
 from core.database import Database
 from core.errors import DatabaseUnavailable
+from core.handoffs import states
 from core.purging import Purged
 from core.queue import WakeUps, queue_key
 from core.redis import reaper_key
@@ -34,6 +36,9 @@ _MOST_WAKE_UPS = 256
 _RETENTION_EVERY_S = 3600.0
 """Days are counted: an hour more or less is none."""
 
+_HANDOFFS_EVERY_S = 60.0
+"""Their hours are counted too."""
+
 _RETENTION_SHARE = 0.5
 """Of the time between two looks; the rest is for whoever else writes."""
 
@@ -45,7 +50,7 @@ class Reaper:
         self._settings, self._database, self._client, self._wake_ups = settings, database, client, wake_ups
         self._publisher = ReplyPublisher(client, settings.redis_prefix, settings.stream_ttl_s)
         self._purging: Iterator[Purged] | None = None
-        self._retention_due = time.monotonic()
+        self._retention_due = self._handoffs_due = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
         """Look again and again until `stop` is set. Outages are logged and waited for."""
@@ -54,6 +59,7 @@ class Reaper:
             while not stop.is_set():
                 try:
                     self.reap()
+                    self.end_handoffs()
                     self._purge(stop)
                 except DatabaseUnavailable as error:
                     log.warning("Lost turns cannot be looked for.", action="reap_failed", reason=str(error))
@@ -72,6 +78,20 @@ class Reaper:
             self._publisher.publish(_event(ended))
         self._top_up(reaped.queued)
         return reaped
+
+    def end_handoffs(self) -> None:
+        """End hand-offs in which nobody has done anything for too long, once a minute. Raises DatabaseUnavailable."""
+        if time.monotonic() < self._handoffs_due:
+            return
+        now = datetime.now(UTC)
+        before = now - timedelta(hours=self._settings.handoff_timeout_h)
+        with self._database.read() as session:
+            any_stale = bool(states.stale(session, before, 1))
+        if any_stale:
+            with self._database.write() as session:
+                ended = states.release_stale(session, before, now)
+            log.warning("Hand-offs ended that nobody took care of.", action="handoffs_timed_out", handoffs=ended)
+        self._handoffs_due = time.monotonic() + _HANDOFFS_EVERY_S
 
     def _purge(self, stop: threading.Event) -> None:
         try:

@@ -49,6 +49,11 @@ def control_channel(prefix: str) -> str:
     return f"{prefix}:control"
 
 
+def bell_channel(prefix: str) -> str:
+    """The channel on which bots are told that something is to be relayed."""
+    return f"{prefix}:bell"
+
+
 def worker_key(prefix: str, owner: str) -> str:
     """Where a worker that is ready says so, for as long as its heartbeat goes on."""
     return f"{prefix}:worker:{owner}"

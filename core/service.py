@@ -22,11 +22,14 @@ from sqlalchemy.orm import Session
 
 from core import archive, backfill, closing, conversations, deliveries, feedback, history, privacy, recipes, workspaces
 from core.backfill import BackfillPoint
-from core.conversations import QueueLimits, Received
+from core.bell import Bell
+from core.conversations import PassedOn, QueueLimits, Received
 from core.copies import drop_copies
 from core.database import AsyncDatabase
 from core.deliveries import DeliveryView
 from core.errors import EmptyMessage, MessageTooLong, UnknownRecipe
+from core.handoffs import states, triggers
+from core.handoffs.desk import Desk
 from core.history import Explanation, TurnView
 from core.models import Turn
 from core.presence import WorkerStatus, ready_workers
@@ -43,6 +46,7 @@ from core.values import (
     Person,
     Place,
     Rating,
+    ReleaseCause,
     ReplyEvent,
     ReplyEventKind,
     TurnState,
@@ -76,17 +80,20 @@ class Service:
         self._control = Control(settings.redis_prefix)
         self._limits = QueueLimits(settings.max_queued_turns, settings.max_queued_turns_per_person)
         self.follower = ReplyFollower(client, settings.redis_prefix)
+        bell = Bell(client, settings.redis_prefix)
+        self.desk = Desk(database, bell, settings.max_message_chars, self._tell_stopped)
 
     @property
     def database(self) -> AsyncDatabase:
         """The database, for what a platform keeps in tables of its own."""
         return self._database
 
-    async def receive(self, message: InboundMessage) -> Received:
+    async def receive(self, message: InboundMessage) -> Received | PassedOn:
         """Store what someone wrote, and its context, and queue its Turn; the same event again is the same Turn.
 
-        Raises EmptyMessage, MessageTooLong, UnknownRecipe, Busy, AccessDenied, QuotaUsed, and NotFound where the
-        message was deleted before it was asked about.
+        While a human has the Conversation there is no Turn: the words are passed on to them. Raises EmptyMessage,
+        MessageTooLong, UnknownRecipe, Busy, AccessDenied, QuotaUsed, and NotFound where the message was deleted
+        before it was asked about.
         """
         if message.recipe not in recipes.NAMES:
             raise UnknownRecipe(message.recipe, recipes.NAMES)
@@ -97,7 +104,10 @@ class Service:
             received = await self._database.write(conversations.receive, message, text, self._limits, _now())
         except IntegrityError:  # the same event is being stored by another task: now it is there
             received = await self._database.write(conversations.receive, message, text, self._limits, _now())
-        if not received.duplicate:
+        if isinstance(received, PassedOn):
+            log.info("Words are for a human.", action="words_passed_on", handoff_id=received.handoff_id)
+            await self.desk.bell.ring()
+        elif not received.duplicate:
             self._wake_ups.send_soon(received.turn_id)
             log.info("A turn was queued.", action="turn_queued", turn_id=received.turn_id, ahead=received.ahead)
         return received
@@ -109,6 +119,7 @@ class Service:
         """
         turn = await self._database.write(conversations.edit, place, event_id, self._checked(text), _now())
         if turn is None:
+            await self.desk.bell.ring()  # maybe a human is to see it
             return None
         await self._tell_cancel(turn.id, turn.fence - 1)  # the new answer, which may have begun, goes on
         self._wake_ups.send_soon(turn.id)
@@ -120,6 +131,7 @@ class Service:
         if deleted is None:
             return None
         await self._try_to_drop_copies(deleted.purged)
+        await self.desk.bell.ring()  # staff may have been shown it
         if deleted.turn is None:
             return None
         await self._tell_cancel(deleted.turn.id, deleted.turn.fence)
@@ -132,16 +144,13 @@ class Service:
         Raises NotFound, and NotAllowed for anyone but the asker or a moderator.
         """
         turn = await self._database.write(conversations.cancel, place, person, turn_id, _now(), moderator=moderator)
-        if turn.state is TurnState.RUNNING:
-            await self._tell_cancel(turn_id, turn.fence)
-        else:
-            await self._tell_end(turn)
+        await self._tell_stopped(turn)
         return turn.state
 
     async def regenerate(self, place: Place, person: Person, turn_id: int) -> TurnView:
         """Answer an ended Turn once more.
 
-        Raises NotFound, NotAllowed, WordsPurged, AccessDenied, and Conflict where it is open.
+        Raises NotFound, NotAllowed, WordsPurged, AccessDenied, HandedOff, and Conflict where it is open.
         """
         await self._database.write(conversations.regenerate, place, person, turn_id, _now())
         self._wake_ups.send_soon(turn_id)
@@ -162,15 +171,19 @@ class Service:
         return await self._database.read(closing.workspaces, platform, prefix)
 
     async def reset(self, place: Place) -> None:
-        """Start the Conversation anew: Turns from now on see nothing of what was said before."""
-        await self._database.write(conversations.reset, place)
+        """Start the Conversation anew: Turns from now on see nothing of what was said before, and no human has it."""
+        await self._database.write(_reset, place)
+        await self.desk.bell.ring()
 
     async def rate(self, place: Place, person: Person, turn_id: int, rating: Rating | None, comment: str = "") -> bool:
         """Rate the answer; None takes the rating back. Whether the comment was kept. Raises NotFound, MessageTooLong."""
         comment = clean_text(comment)
         if len(comment) > MAX_COMMENT_CHARS:
             raise MessageTooLong(len(comment), MAX_COMMENT_CHARS)
-        return await self._database.write(feedback.rate, place, person, turn_id, rating, comment, _now())
+        kept = await self._database.write(triggers.rate, place, person, turn_id, rating, comment, _now())
+        if rating is Rating.DOWN:
+            await self.desk.bell.ring()  # maybe a human is called
+        return kept
 
     async def take_rating_back(self, place: Place, person: Person, turn_id: int, rating: Rating) -> None:
         """Take the rating back if it is this one; a newer one stays. Raises NotFound."""
@@ -198,6 +211,7 @@ class Service:
 
         Raises QueueUnavailable where SQL is purged and Redis is not: ask again, or wait until its streams end.
         """
+        await self._database.write(_end_handoffs, place, person)
         forgotten = await self._database.write(_forget, place, person)
         if forgotten is None:
             return None
@@ -206,6 +220,7 @@ class Service:
         late = await self._database.write(privacy.restart_readers, participant_id, conversation_ids, known)
         forgotten = replace(forgotten, restarted=(*forgotten.restarted, *late))
         log.info("A person was forgotten.", action="person_forgotten", participant_id=participant_id)
+        await self.desk.bell.ring()
         await self._drop_forgotten(forgotten)
         return forgotten
 
@@ -395,6 +410,13 @@ class Service:
         except (RedisError, OSError) as error:
             log.warning("Copies of purged words end by themselves.", action="copies_left", reason=str(error))
 
+    async def _tell_stopped(self, turn: Turn) -> None:
+        """A Turn was stopped: its worker is told, or where it has none, its followers."""
+        if turn.state is TurnState.RUNNING:
+            await self._tell_cancel(turn.id, turn.fence)
+        else:
+            await self._tell_end(turn)
+
     async def _tell_cancel(self, turn_id: int, fence: int) -> None:
         """At once over Redis; where that is down, the worker's next heartbeat sees the same in SQL."""
         try:
@@ -425,6 +447,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     try:
         yield service
     finally:
+        await service.desk.bell.close()
         await service.follower.close()
         wake_ups.close()
         await client.aclose()
@@ -433,6 +456,18 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
 
 def _scoped_explanation(session: Session, place: Place, turn_id: int) -> Explanation:
     return history.explain(session, conversations.find_turn(session, place, turn_id).id)
+
+
+def _reset(session: Session, place: Place) -> None:
+    states.release_at(session, place, ReleaseCause.RESET, _now())
+    conversations.reset(session, place)
+
+
+def _end_handoffs(session: Session, place: Place, person: Person) -> None:
+    """In a transaction of its own: forgetting locks Messages first, and this Conversations."""
+    participant = privacy.find_person(session, place.platform, person.id)
+    if participant is not None:
+        states.release_of_person(session, participant.id, _now())
 
 
 def _forget(session: Session, place: Place, person: Person) -> Forgotten | None:

@@ -109,6 +109,10 @@ class Settings(BaseSettings):
         0, description="Days that words are kept, where a workspace says nothing else; 0: until someone asks."
     )
 
+    handoff_timeout_h: Annotated[float, Field(ge=1, le=8760, allow_inf_nan=False)] = Field(
+        72.0, description="Hours after which a hand-off ends in which neither staff nor the person do anything."
+    )
+
     web_host: str = Field("127.0.0.1", description="Address that the web page listens on.")
     web_port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port of the web page; 0: any free one.")
     web_secret: SecretStr = Field(

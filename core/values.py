@@ -61,6 +61,50 @@ class Rating(StrEnum):
     DOWN = "down"
 
 
+class HandoffState(StrEnum):
+    """Where a hand-off stands: requested → claimed → released. The bot is silent while it is claimed."""
+
+    REQUESTED = "requested"
+    CLAIMED = "claimed"
+    RELEASED = "released"
+
+
+class HandoffReason(StrEnum):
+    """Why a hand-off was requested: somebody asked, was not content several times, or there was no answer."""
+
+    REQUEST = "request"
+    RATING = "rating"
+    ABSTENTION = "abstention"
+
+
+class ReleaseCause(StrEnum):
+    """How a hand-off ended: by staff, because the person began anew or is forgotten, or because nobody did anything."""
+
+    STAFF = "staff"
+    RESET = "reset"
+    FORGOTTEN = "forgotten"
+    TIMEOUT = "timeout"
+
+
+class Side(StrEnum):
+    """To whom something of a hand-off is brought."""
+
+    PERSON = "person"
+    STAFF = "staff"
+
+
+class RelayKind(StrEnum):
+    """What is brought: staff's notice, somebody's words, or that something has changed or did not arrive."""
+
+    NOTICE = "notice"
+    WORDS = "words"
+    REQUESTED = "requested"
+    CLAIMED = "claimed"
+    RELEASED = "released"
+    UNREACHABLE = "unreachable"
+    UNDELIVERED = "undelivered"
+
+
 class Usage(Value):
     """Tokens of one Generation. `cached_tokens` is the part of the prompt whose KV was reused."""
 
@@ -146,6 +190,21 @@ class InboundMessage(Value):
     category: Identifier | None = None
     roles: Annotated[tuple[Identifier, ...], Field(max_length=250)] = ()
     context: Annotated[tuple[ContextMessage, ...], Field(max_length=20)] = ()
+
+
+class HandoffRequest(InboundMessage):
+    """A wish for a human. `text` is what the person says about it, perhaps nothing; `turn_id` the Turn that led to it."""
+
+    text: str = ""
+    why: HandoffReason = HandoffReason.REQUEST
+    turn_id: int | None = None
+
+
+class Staff(Value):
+    """A human who answers people: a person of a chat platform, or an operator of the web page."""
+
+    platform: Platform
+    person: Person
 
 
 class ReplyEventKind(StrEnum):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,8 @@ from core.database import insert_new
 from core.errors import BadSetting, RecipeError, SettingsError, UnknownRecipe, UnknownSetting
 from core.faq import collections
 from core.faq.collections import MAX_NAME_CHARS
+from core.handoffs import hours
+from core.handoffs.hours import Hours
 from core.models import Workspace
 from core.values import Identifier, Value, clean_text
 
@@ -29,6 +31,13 @@ MAX_ENTRIES = 200
 """Ids in one list, and channels with settings of their own."""
 MAX_TURNS = 1_000_000
 MAX_RETENTION_DAYS = 36_500
+MAX_AWAY_CHARS = 1_000
+MAX_DOWNVOTES = 20
+DOWNVOTES = 2
+"""So many 👎 in a row call a human, where nothing else is set and somebody is to be called."""
+
+PAGE = "page"
+"""The staff channel of a Workspace whose staff look at the operators' page instead of a channel."""
 
 
 def _words(value: object) -> object:
@@ -48,6 +57,11 @@ def _cleaned(value: object) -> object:
 
 def _names(value: object) -> object:
     return _words(_cleaned(value))
+
+
+def _hours(value: str) -> str:
+    Hours.parse(value)
+    return value
 
 
 Ids = Annotated[tuple[Identifier, ...], BeforeValidator(_words), Field(max_length=MAX_ENTRIES)]
@@ -89,6 +103,13 @@ class WorkspaceSettings(ChannelSettings):
     turns_per_person_per_day: Turns | None = None
     turns_per_day: Turns | None = None
     retention_days: Annotated[int, Field(ge=1, le=MAX_RETENTION_DAYS)] | None = None
+    handoff_channel: Annotated[Identifier, BeforeValidator(_cleaned)] | None = None
+    handoff_hours: (
+        Annotated[str, BeforeValidator(_cleaned), Field(max_length=hours.MAX_CHARS), AfterValidator(_hours)] | None
+    ) = None
+    handoff_away_message: Annotated[str, BeforeValidator(_cleaned), Field(max_length=MAX_AWAY_CHARS)] | None = None
+    handoff_after_downvotes: Annotated[int, Field(ge=0, le=MAX_DOWNVOTES)] | None = None
+    handoff_on_abstain: Annotated[Literal["offer", "auto", "never"], BeforeValidator(_word)] | None = None
     channels: Annotated[dict[Identifier, ChannelSettings], Field(max_length=MAX_ENTRIES)] = Field(default_factory=dict)
 
     @classmethod
@@ -101,6 +122,20 @@ class WorkspaceSettings(ChannelSettings):
         except ValidationError as error:
             where = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
             raise SettingsError(f"The stored settings of a workspace are wrong: {where}.") from error
+
+    @property
+    def staffed(self) -> bool:
+        """Whether somebody is to be called where people need a human."""
+        return self.handoff_channel is not None
+
+    @property
+    def staff_channel(self) -> str | None:
+        """The channel whose people may claim hand-offs."""
+        return None if self.handoff_channel == PAGE else self.handoff_channel
+
+    def somebody_there(self, now: datetime) -> bool:
+        """Whether it is within the hours; any time is where none are set."""
+        return self.handoff_hours is None or Hours.parse(self.handoff_hours).open_at(now)
 
     def for_channel(self, channel: str | None) -> ChannelSettings:
         """What holds in `channel`: its own settings, and the Workspace's for the rest."""
@@ -135,6 +170,11 @@ _RIGHT: dict[str, tuple[str, ...]] = {
     "turns_per_person_per_day": (f"1–{MAX_TURNS}",),
     "turns_per_day": (f"1–{MAX_TURNS}",),
     "retention_days": (f"1–{MAX_RETENTION_DAYS}",),
+    "handoff_channel": ("ID", PAGE),
+    "handoff_hours": (hours.RIGHT,),
+    "handoff_away_message": (f"… (≤ {MAX_AWAY_CHARS})",),
+    "handoff_after_downvotes": (f"0–{MAX_DOWNVOTES}",),
+    "handoff_on_abstain": ("offer", "auto", "never"),
 }
 _AS_BEFORE: tuple[object, ...] = (None, "", [], {})
 """Values that say nothing, and are not stored."""

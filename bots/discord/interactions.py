@@ -16,7 +16,7 @@ import structlog
 
 from bots import commands
 from bots.attachments import Attachments
-from bots.commands import Answering, Asker, Call, Explained, Exported, Outcome, Told
+from bots.commands import Answering, Asker, Call, Explained, Exported, Outcome, PassedOn, Told
 from bots.courier import Courier
 from bots.discord import slash
 from bots.discord.chains import ReplyChains
@@ -127,6 +127,8 @@ class Interactions:
                     self._courier.deliver(turn)
                 if not answers_here:  # it is answered where it was asked
                     await response.say(text("answering_again", language))
+            case PassedOn():
+                await response.say(text("handoff_passed_on", language))
             case Told(text=words):
                 await response.say(words)
             case Explained(explanation=explanation):

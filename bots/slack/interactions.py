@@ -13,7 +13,7 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bots import commands
-from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
+from bots.commands import Answering, Asker, Explained, Exported, Outcome, PassedOn, Told
 from bots.courier import Courier
 from bots.explanation import facts, notes
 from bots.rooms import Rooms
@@ -188,6 +188,8 @@ class Interactions:
                     self._courier.deliver(turn)
                 if not answers_here:
                     await self._speaker.only_to(channel, user, text("answering_again", language), thread)
+            case PassedOn():
+                await self._speaker.only_to(channel, user, text("handoff_passed_on", language), thread)
             case Told(text=words):
                 await self._speaker.only_to(channel, user, words, thread)
             case Explained(explanation=explanation):

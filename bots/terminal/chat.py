@@ -18,7 +18,7 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 
 from bots import commands
-from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
+from bots.commands import Answering, Asker, Explained, Exported, Outcome, PassedOn, Told
 from bots.delivery import deliver
 from bots.terminal.files import saved
 from bots.terminal.screen import TerminalSink, earlier, explained, printable, said
@@ -47,6 +47,8 @@ async def ask_once(service: Service, typed: str, conversation: str = "main", lan
         return explained(outcome.explanation, language, color=False)
     if isinstance(outcome, Exported):
         return saved(outcome, language)
+    if isinstance(outcome, PassedOn):
+        return text("handoff_passed_on", language)
     return await deliver(service, outcome.turn, _Silent())
 
 
@@ -91,6 +93,8 @@ async def answer(service: Service, typed: str, asker: Asker, out: TextIO) -> Out
             out.write(explained(outcome.explanation, asker.language, color=out.isatty()))
         elif isinstance(outcome, Exported):
             out.write(saved(outcome, asker.language))
+        elif isinstance(outcome, PassedOn):
+            out.write(text("handoff_passed_on", asker.language))
         else:
             out.write(outcome.text)
     except PajamaError as error:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from bots import commands
 from bots.explanation import notes
-from bots.texts import texts
+from bots.texts import text, texts
 from bots.web.events import EventStream, Position, reply_events
 from bots.web.language import language_of
 from bots.web.schemas import (
@@ -78,6 +78,8 @@ async def say(said: MessageRequest, who: CurrentVisitor, service: CurrentService
     match await commands.handle(service, said.text, asker):
         case commands.Answering(turn=view):
             return TakenBody(turn=await turn_body(service, view, language))
+        case commands.PassedOn():
+            return TakenBody(reply=text("handoff_passed_on", language))
         case commands.Told(text=reply, forgotten=forgotten):
             return TakenBody(reply=reply, forgotten=forgotten)
         case commands.Explained(explanation=explanation):

@@ -16,6 +16,7 @@ from core import archive, privacy, retention
 from core.copies import drop_copies
 from core.database import Database
 from core.errors import DatabaseUnavailable, NotFound, SettingsError
+from core.handoffs import states
 from core.models import Message
 from core.purging import Purged
 from core.redis import connect, translated
@@ -79,6 +80,7 @@ def forget(platform: str, person: str, *, as_json: bool) -> None:
     if settings.redis_url:
         forgotten = asyncio.run(_forget(settings, place, who))
     else:
+        _write(settings, lambda session: _end_handoffs_in_sql(session, place, who))
         forgotten = _write(settings, lambda session: _forget_in_sql(session, place, who))
         err.print("There is no Redis here: what is left in its streams ends by itself.", markup=False)
     _print(_counts(forgotten.purged), as_json=as_json)
@@ -91,6 +93,10 @@ async def _forget(settings: Settings, place: Place, who: Person) -> privacy.Forg
         forgotten = await service.forget(place, who)
     assert forgotten is not None  # they were known a moment ago
     return forgotten
+
+
+def _end_handoffs_in_sql(session: Session, place: Place, who: Person) -> None:
+    states.release_of_person(session, _known(session, place, who).id, datetime.now(UTC))
 
 
 def _forget_in_sql(session: Session, place: Place, who: Person) -> privacy.Forgotten:

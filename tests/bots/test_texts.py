@@ -17,6 +17,7 @@ from core.errors import (
     Busy,
     FailureCode,
     FaqFileRefused,
+    HandoffTaken,
     MessageTooLong,
     PajamaError,
     Problem,
@@ -42,6 +43,7 @@ OF_THEIR_OWN = {
     BadSetting: BadSetting("answer", ("mention", "always", "never")),
     UnknownSetting: UnknownSetting("anwser", ("answer", "persona")),
     PromptTooLong: PromptTooLong(10, 5),
+    HandoffTaken: HandoffTaken("Bo"),
 }
 
 
