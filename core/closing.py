@@ -18,13 +18,16 @@ from core.values import TurnState
 
 
 def undelivered_turns(session: Session, platform: str, workspace: str) -> list[int]:
-    """Every Turn of the Workspace that waits for an answer, or for its answer to be delivered."""
+    """Every Turn of the Workspace that waits for an answer or for its delivery, the newest first.
+
+    So ended, none begins because the one before it has ended.
+    """
     return list(
         session.scalars(
             select(Turn.id)
             .join(Workspace, Workspace.id == Turn.workspace_id)
             .where(Workspace.platform == platform, Workspace.external_id == workspace, Turn.delivered_at.is_(None))
-            .order_by(Turn.id)
+            .order_by(Turn.id.desc())
         )
     )
 
