@@ -160,7 +160,8 @@ class Asker:
     """Who gives a command or message, where, and as which event of the platform.
 
     `channel`, `category`, `roles` and `context` are as in InboundMessage. A `moderator` may stop anyone's answer; an
-    `admin` may also change what is set for the place.
+    `admin` may also change what is set for the place. `about` is the Turn that is meant, where the platform tells it
+    better than the place does.
     """
 
     place: Place
@@ -175,6 +176,7 @@ class Asker:
     admin: bool = False
     moderator: bool = False
     context: tuple[ContextMessage, ...] = ()
+    about: int | None = None
 
     @property
     def may_moderate(self) -> bool:
@@ -360,7 +362,7 @@ async def _stop_all(service: Service, waiting: list[TurnView], asker: Asker, *, 
 
 
 async def _regenerate(service: Service, call: Call, asker: Asker) -> Outcome:
-    turn = await service.latest_turn(asker.place)
+    turn = await _meant(service, asker) or await service.latest_turn(asker.place)
     if turn is None:
         return Told(text("nothing_yet", asker.language))
     return Answering(await service.regenerate(asker.place, asker.person, turn.turn_id))
@@ -417,8 +419,15 @@ async def _status(service: Service, call: Call, asker: Asker) -> Outcome:
     return Told(await managing.status(service, asker))
 
 
+async def _meant(service: Service, asker: Asker) -> TurnView | None:
+    return None if asker.about is None else await service.turn(asker.place, asker.about)
+
+
 async def _last_answered(service: Service, asker: Asker) -> TurnView | None:
     """The newest Turn that has an answer: while the next one is being made, people still mean the one they see."""
+    meant = await _meant(service, asker)
+    if meant is not None and meant.answer is not None:
+        return meant
     turns = await service.history(asker.place)
     return next((turn for turn in reversed(turns) if turn.answer is not None), None)
 

@@ -1,13 +1,13 @@
-"""Lines: what happens in one channel is taken one after the other, in the order in which Discord told it.
+"""Lines: what happens in one place is taken one after the other, in the order in which the platform told it.
 
-discord.py handles each event in a task of its own: two messages of one moment would be stored in whichever order the
-database answers. What was missed while nobody was connected comes before what is said now.
+Each event is handled in a task of its own: two messages of one moment would be stored in whichever order the database
+answers. What was missed while nobody was connected comes before what is said now. Knows no platform.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager, suppress
 
 HELD_S = 10.0
@@ -15,11 +15,11 @@ HELD_S = 10.0
 
 
 class Lines:
-    """One line a channel."""
+    """One line a place, named by whatever its platform calls it."""
 
     def __init__(self) -> None:
-        self._locks: dict[int, asyncio.Lock] = {}
-        self._waiting: dict[int, int] = {}
+        self._locks: dict[Hashable, asyncio.Lock] = {}
+        self._waiting: dict[Hashable, int] = {}
         self._open = asyncio.Event()
         self._open.set()
 
@@ -32,23 +32,23 @@ class Lines:
         self._open.set()
 
     @asynccontextmanager
-    async def turn(self, channel_id: int) -> AsyncIterator[None]:
+    async def turn(self, place: Hashable) -> AsyncIterator[None]:
         """Wait for everything before it; whatever comes later waits for the end of the block."""
         with suppress(TimeoutError):
             async with asyncio.timeout(HELD_S):
                 await self._open.wait()
-        async with self.turn_of_before(channel_id):
+        async with self.turn_of_before(place):
             yield
 
     @asynccontextmanager
-    async def turn_of_before(self, channel_id: int) -> AsyncIterator[None]:
+    async def turn_of_before(self, place: Hashable) -> AsyncIterator[None]:
         """`turn`, for what comes before everything that is held."""
-        lock = self._locks.setdefault(channel_id, asyncio.Lock())  # whose waiters are woken in order
-        self._waiting[channel_id] = self._waiting.get(channel_id, 0) + 1
+        lock = self._locks.setdefault(place, asyncio.Lock())  # whose waiters are woken in order
+        self._waiting[place] = self._waiting.get(place, 0) + 1
         try:
             async with lock:
                 yield
         finally:
-            self._waiting[channel_id] -= 1
-            if not self._waiting[channel_id]:
-                del self._waiting[channel_id], self._locks[channel_id]
+            self._waiting[place] -= 1
+            if not self._waiting[place]:
+                del self._waiting[place], self._locks[place]

@@ -5,6 +5,7 @@ The settings of Workspaces, for a few seconds; and in which threads the bot take
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from time import monotonic
 from typing import TypeVar
@@ -28,7 +29,8 @@ class Rooms:
     def __init__(self, service: Service, platform: str) -> None:
         self._service, self._platform = service, platform
         self._settings: OrderedDict[str, tuple[float, WorkspaceSettings]] = OrderedDict()
-        self._threads: OrderedDict[Place, bool] = OrderedDict()
+        self._threads: OrderedDict[Place, float] = OrderedDict()
+        """Until when it is known whether the bot takes part; without end where it does."""
 
     async def settings(self, workspace: str, channel: str) -> ChannelSettings:
         """What is set for this channel. Raises DatabaseUnavailable."""
@@ -40,14 +42,19 @@ class Rooms:
 
     async def takes_part(self, thread: Place) -> bool:
         """Whether somebody has talked to the bot in this thread. Raises DatabaseUnavailable."""
-        if thread not in self._threads:
-            self._threads[thread] = await self._service.latest_turn(thread) is not None
-            _trim(self._threads)
-        return self._threads[thread]
+        known_until = self._threads.get(thread, 0.0)
+        if known_until == math.inf:
+            return True
+        if monotonic() < known_until:
+            return False
+        takes_part = await self._service.latest_turn(thread) is not None
+        self._threads[thread] = math.inf if takes_part else monotonic() + SETTINGS_FOR_S
+        _trim(self._threads)
+        return takes_part
 
     def note_part(self, thread: Place) -> None:
         """The bot takes part in this thread from now on."""
-        self._threads[thread] = True
+        self._threads[thread] = math.inf
         _trim(self._threads)
 
     async def _of_workspace(self, workspace: str) -> WorkspaceSettings:

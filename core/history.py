@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
@@ -235,6 +235,27 @@ _OF_MESSAGE = (
     .order_by(_TURN.c.id.desc())
     .limit(1)
 )
+_LATEST_OF_PERSON = (
+    _VIEWS.where(
+        _WORKSPACE.c.platform == bindparam("on_platform"),
+        _WORKSPACE.c.external_id == bindparam("in_workspace"),
+        _CONVERSATION.c.channel == bindparam("in_channel"),
+        _TURN.c.participant_id.in_(
+            select(_PERSON.c.id).where(
+                _PERSON.c.platform == bindparam("on_platform"), _PERSON.c.external_id == bindparam("of_person")
+            )
+        ),
+        _TURN.c.seq >= _CONVERSATION.c.reset_seq,
+    )
+    .order_by(_TURN.c.queued_at.desc(), _TURN.c.id.desc())
+    .limit(1)
+)
+_LATEST = {
+    "any": _LATEST_OF_PERSON,
+    "open": _LATEST_OF_PERSON.where(in_state(_TURN.c.state, *(state for state in TurnState if not state.ended))),
+    "answered": _LATEST_OF_PERSON.where(_GENERATION.c.id.is_not(None)),
+}
+Which = Literal["any", "open", "answered"]
 _NO_SEQ = 2**31 - 1
 
 
@@ -282,6 +303,14 @@ def turn_of_message(session: Session, platform: str, workspace: str, external_id
     """The Turn of whose answers a chunk stands on the platform as this message; an earlier answer counts too."""
     values = {"on_platform": platform, "in_workspace": workspace, "as_message": external_id}
     return next(iter(_views(session, session.execute(_OF_MESSAGE, values).all())), None)
+
+
+def latest_of_person(
+    session: Session, platform: str, workspace: str, channel: str, person_id: str, which: Which
+) -> TurnView | None:
+    """What somebody asked last in any Conversation of a channel since its reset."""
+    values = {"on_platform": platform, "in_workspace": workspace, "in_channel": channel, "of_person": person_id}
+    return next(iter(_views(session, session.execute(_LATEST[which], values).all())), None)
 
 
 def _views(session: Session, rows: Sequence[Any]) -> list[TurnView]:

@@ -30,7 +30,7 @@ from core.deliveries import DeliveryView
 from core.errors import EmptyMessage, MessageTooLong, UnknownRecipe
 from core.handoffs import states, triggers
 from core.handoffs.desk import Desk
-from core.history import Explanation, TurnView
+from core.history import Explanation, TurnView, Which
 from core.models import Turn
 from core.presence import WorkerStatus, ready_workers
 from core.privacy import Forgotten, PrivacyNotice
@@ -202,6 +202,14 @@ class Service:
         """The newest Turn since the last reset."""
         return next(iter(await self.history(place, limit=1)), None)
 
+    async def latest_of_person(
+        self, place: Place, channel: str, person: Person, which: Which = "any"
+    ) -> TurnView | None:
+        """What somebody asked last in any Conversation of a channel of this Workspace, since its reset."""
+        return await self._database.read(
+            history.latest_of_person, place.platform, place.workspace, channel, person.id, which
+        )
+
     async def turn(self, place: Place, turn_id: int) -> TurnView:
         """One Turn of this Conversation. Raises NotFound."""
         return await self._database.read(history.scoped_turn_view, place, turn_id)
@@ -239,6 +247,10 @@ class Service:
     async def opt_out(self, place: Place, person: Person, opted_out: bool) -> None:
         """Keep none of the person's words from now on, or keep them again. What is there already stays."""
         await self._database.write(privacy.opt, place.platform, person.id, out=opted_out, now=_now())
+
+    async def opted_out(self, platform: str, person_ids: Collection[str]) -> frozenset[str]:
+        """Those of a platform's people of whom nothing may be kept."""
+        return await self._database.read(privacy.opted_out_people, platform, person_ids)
 
     async def export(self, place: Place, person: Person) -> dict[str, Any]:
         """Everything of the person on this platform, JSON-able."""

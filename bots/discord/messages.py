@@ -22,12 +22,12 @@ from bots.discord.answers import Answers
 from bots.discord.hearing import Hearing
 from bots.discord.inbound import is_said_to, words_of
 from bots.discord.indicator import TypingIndicators
-from bots.discord.lines import Lines
 from bots.discord.locales import Locales
 from bots.discord.places import PLATFORM, settings_channel, workspace_of
 from bots.discord.questions import Questions
 from bots.discord.speaking import Speaker
 from bots.explanation import prompt_file, summary
+from bots.lines import Lines
 from bots.rooms import Rooms
 from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, EmptyMessage, PajamaError, ServiceUnavailable

@@ -1,13 +1,14 @@
 """The Bolt app: which events go where. Knows no Turn.
 
-Listeners run before the acknowledgement, so that whatever Slack believes to be taken is stored; one that fails is not
-acknowledged, and Slack tells its event again.
+What people say is stored before it is acknowledged, so that nothing is lost that Slack believes to be taken; an event
+that cannot be stored is not acknowledged, and Slack tells it again. Everything else is done after the acknowledgement.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import structlog
 from slack_bolt.async_app import AsyncApp
@@ -16,6 +17,7 @@ from slack_bolt.authorization.async_authorize import AsyncAuthorize
 from slack_bolt.context.async_context import AsyncBoltContext
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bots.slack.desks import Desk
 from bots.slack.handlers import Handlers
 from bots.slack.places import named
 from bots.slack.tokens import Tokens
@@ -24,6 +26,7 @@ from core.settings import Settings
 log = structlog.get_logger(__name__)
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 _ANY = re.compile(".*")
 
@@ -72,40 +75,43 @@ def make_app(settings: Settings, client: AsyncWebClient, tokens: Tokens, handler
 
 
 def _listen_to_events(app: AsyncApp, handlers: Handlers) -> None:
+    """What is stored before it is acknowledged."""
+    stored, start = handlers.errands.stored, handlers.errands.start
+
     @app.event("app_mention")
     @app.event({"type": "message", "subtype": None})
     @app.event({"type": "message", "subtype": ["file_share", "thread_broadcast"]})
     async def said(body: Json, context: Any) -> None:
-        await (await handlers.desk(body)).messages.said(body, str(context.bot_user_id))
+        await stored(_at_desk(handlers, body, lambda desk: desk.messages.said(body, str(context.bot_user_id))))
 
     @app.event({"type": "message", "subtype": "message_changed"})
     async def edited(body: Json, context: Any) -> None:
-        await (await handlers.desk(body)).messages.edited(body, str(context.bot_user_id))
+        await stored(_at_desk(handlers, body, lambda desk: desk.messages.edited(body, str(context.bot_user_id))))
 
     @app.event({"type": "message", "subtype": "message_deleted"})
     async def deleted(body: Json) -> None:
-        await (await handlers.desk(body)).messages.deleted(body)
+        await stored(_at_desk(handlers, body, lambda desk: desk.messages.deleted(body)))
 
     @app.event("reaction_added")
     async def reacted(body: Json) -> None:
-        await (await handlers.desk(body)).messages.reacted(body, added=True)
+        await stored(_at_desk(handlers, body, lambda desk: desk.messages.reacted(body, added=True)))
 
     @app.event("reaction_removed")
     async def reaction_taken_back(body: Json) -> None:
-        await (await handlers.desk(body)).messages.reacted(body, added=False)
-
-    @app.event("agent_session_stopped")
-    async def stopped(body: Json) -> None:
-        await (await handlers.desk(body)).interactions.stopped(body)
-
-    @app.event("app_home_opened")
-    async def opened(body: Json) -> None:
-        await (await handlers.desk(body)).home.opened(body)
+        await stored(_at_desk(handlers, body, lambda desk: desk.messages.reacted(body, added=False)))
 
     @app.event("app_uninstalled")
     @app.event("tokens_revoked")
     async def removed(body: Json, context: Any) -> None:
-        await handlers.removed(body, org=bool(context.is_enterprise_install))
+        await stored(lambda: handlers.removed(body, org=bool(context.is_enterprise_install)))
+
+    @app.event("agent_session_stopped")
+    async def stopped(body: Json) -> None:
+        start(_at_desk(handlers, body, lambda desk: desk.interactions.stopped(body)))
+
+    @app.event("app_home_opened")
+    async def opened(body: Json) -> None:
+        start(_at_desk(handlers, body, lambda desk: desk.home.opened(body)))
 
     @app.event({"type": "message", "subtype": [_ANY]})
     @app.event(_ANY)
@@ -114,25 +120,28 @@ def _listen_to_events(app: AsyncApp, handlers: Handlers) -> None:
 
 
 def _listen_to_interactions(app: AsyncApp, handlers: Handlers) -> None:
+    """What is acknowledged before anything is done."""
+    start = handlers.errands.start
+
     @app.command(_ANY)
     async def command(body: Json, ack: Any) -> None:
         await ack()
-        await (await handlers.desk(body)).interactions.command(body)
+        start(_at_desk(handlers, body, lambda desk: desk.slash.command(body)))
+
+    @app.shortcut(re.compile("pajama_.*"))
+    async def shortcut(body: Json, ack: Any, context: Any) -> None:
+        await ack()
+        start(_at_desk(handlers, body, lambda desk: desk.slash.shortcut(body, str(context.bot_user_id))))
 
     @app.action(re.compile("pajama_.*"))
     async def pressed(body: Json, ack: Any) -> None:
         await ack()
-        await (await handlers.desk(body)).interactions.pressed(body)
+        start(_at_desk(handlers, body, lambda desk: desk.interactions.pressed(body)))
 
     @app.view("pajama_comment")
     async def commented(body: Json, ack: Any) -> None:
         await ack()
-        await (await handlers.desk(body)).interactions.commented(body)
-
-    @app.shortcut(re.compile("pajama_.*"))
-    async def shortcut(body: Json, ack: Any) -> None:
-        await ack()
-        await (await handlers.desk(body)).interactions.shortcut(body)
+        start(_at_desk(handlers, body, lambda desk: desk.interactions.commented(body)))
 
     @app.action(_ANY)
     @app.shortcut(_ANY)
@@ -140,3 +149,12 @@ def _listen_to_interactions(app: AsyncApp, handlers: Handlers) -> None:
     @app.view_closed(_ANY)
     async def other(ack: Any) -> None:
         await ack()
+
+
+def _at_desk(handlers: Handlers, body: Json, work: Callable[[Desk], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+    """The work, at the desk of the event's workspace."""
+
+    async def there() -> T:
+        return await work(await handlers.desk(body))
+
+    return there

@@ -20,12 +20,17 @@ from bots.attachments import Attachments
 from bots.courier import Courier
 from bots.delivery import ReplySink
 from bots.rooms import Rooms
+from bots.slack.history import History
 from bots.slack.home import Home
 from bots.slack.interactions import Interactions
 from bots.slack.messages import Messages
+from bots.slack.once import Once
 from bots.slack.people import People
 from bots.slack.places import PLATFORM
+from bots.slack.questions import Questions
+from bots.slack.reading import Reading
 from bots.slack.sink import Sinks
+from bots.slack.slash import Slash
 from bots.slack.speaking import Speaker
 from bots.slack.tokens import Tokens
 from core.errors import ServiceUnavailable
@@ -45,6 +50,7 @@ class Desk:
 
     client: AsyncWebClient
     messages: Messages
+    slash: Slash
     interactions: Interactions
     home: Home
     sinks: Sinks
@@ -55,7 +61,7 @@ class Desks:
 
     def __init__(self, settings: Settings, service: Service, session: aiohttp.ClientSession, tokens: Tokens) -> None:
         self._settings, self._service, self._session, self._tokens = settings, service, session, tokens
-        self._rooms = Rooms(service, PLATFORM)
+        self._rooms, self._once = Rooms(service, PLATFORM), Once(service)
         self._desks: dict[str, Desk] = {}
         self.courier = Courier(service, self._sink)
 
@@ -80,11 +86,15 @@ class Desks:
         hosts = (_FILE_HOST, URL(settings.slack_api_base).authority)
         attachments = Attachments(self._session, hosts, headers=lambda: {"Authorization": f"Bearer {client.token}"})
         people, speaker = People(client), Speaker(client)
-        common = (client, service, self.courier, self._rooms, people)
+        questions = Questions(service, people, attachments)
+        history = History(client)
+        reading = Reading(history, service, people, settings.max_message_chars)
+        talking = (client, service, self.courier, self._rooms, people, questions, reading, speaker, self._once)
         return Desk(
             client=client,
-            messages=Messages(*common, attachments, speaker),
-            interactions=Interactions(*common, speaker),
+            messages=Messages(*talking),
+            slash=Slash(*talking),
+            interactions=Interactions(client, service, self.courier, people, questions, speaker),
             home=Home(client, service, people),
             sinks=Sinks(client, service),
         )

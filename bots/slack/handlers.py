@@ -10,6 +10,7 @@ import aiohttp
 import structlog
 
 from bots.slack.desks import Desk, Desks
+from bots.slack.errands import Errands, Later, nothing
 from bots.slack.places import PLATFORM, enterprise_of, workspace_of
 from bots.slack.tokens import Tokens
 from core.errors import ServiceUnavailable
@@ -32,29 +33,30 @@ class Handlers:
     def __init__(self, service: Service, settings: Settings, session: aiohttp.ClientSession, tokens: Tokens) -> None:
         self._service, self._tokens = service, tokens
         self._desks = Desks(settings, service, session, tokens)
-        self.courier = self._desks.courier
+        self.errands = Errands()
         self._changed = asyncio.Event()
 
     async def desk(self, body: Json) -> Desk:
         """Who answers this event or interaction. Raises ServiceUnavailable."""
         return await self._desks.of(workspace_of(body))
 
-    async def removed(self, body: Json, *, org: bool) -> None:
+    async def removed(self, body: Json, *, org: bool) -> Later:
         """The app was taken away: its token goes, and whatever is still being answered there. Raises ServiceUnavailable.
 
         Old news is none: Slack may tell it minutes later, when the app is there again.
         """
         event, workspace = body["event"], workspace_of(body)
         if event["type"] == "tokens_revoked" and not event.get("tokens", {}).get("bot"):
-            return
+            return nothing
         if not await self._tokens.drop(workspace, float(body.get("event_time") or 0), org=org):
-            return
+            return nothing
         closed = 0
         for each in await self._workspaces(workspace, org=org):
             closed += await self._service.close_workspace(PLATFORM, each)
             self._desks.close(each)
         log.warning("Slack took the app away.", action="slack_removed", workspace=workspace, turns=closed)
         self._changed.set()
+        return nothing
 
     async def _workspaces(self, workspace: str, *, org: bool) -> list[str]:
         enterprise = enterprise_of(workspace)
@@ -62,11 +64,16 @@ class Handlers:
             return [workspace]
         return await self._service.workspaces(PLATFORM, f"{enterprise}-")
 
+    async def close(self) -> None:
+        """Let go of everything; the next start takes it up."""
+        await self.errands.close()
+        await self._desks.courier.close()
+
     async def resume(self) -> None:
         """Deliver what a bot that ended has left."""
         while True:
             try:
-                waiting = await self.courier.resume(PLATFORM)
+                waiting = await self._desks.courier.resume(PLATFORM)
             except ServiceUnavailable as error:
                 log.warning("A start waits for a service.", action="slack_waits", reason=str(error))
                 await asyncio.sleep(_AGAIN_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from bots.slack.interactions import COMMAND, SHORTCUT_CALLS
+from bots.slack.slash import COMMAND, SHORTCUT_CALLS
 from bots.texts import text
 
 Json = dict[str, Any]
@@ -26,7 +26,9 @@ def manifest(mode: Literal["socket", "http"], url: str = EXAMPLE_URL) -> Json:
     command_url: Json = {"url": url} if mode == "http" else {}
     shortcuts = [
         {"name": text(key), "type": "message", "callback_id": callback_id, "description": text(key)}
-        for callback_id, key in zip(SHORTCUT_CALLS, ("menu_answer", "menu_translate", "menu_summarise"), strict=True)
+        for callback_id, key in zip(
+            SHORTCUT_CALLS, ("menu_answer", "menu_translate", "menu_summarise_thread"), strict=True
+        )
     ]
     return {
         "display_information": {"name": "Pajama", "description": text("slack_description")},

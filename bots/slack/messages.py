@@ -2,52 +2,53 @@
 
 A message that is said to the bot becomes a Turn, or does what a command in it says; the answer comes by the Courier. An
 edit asks again, a deletion takes question and answer away, 👍 and 👎 are ratings. Whatever cannot be done is said in the
-thread. A mention comes as two events, and any event may come again: all of them are one.
+thread. A mention comes as two events, and any event may come again: all of them are one. Every method returns when what
+must not be lost is stored, with what is left to do; it raises DatabaseUnavailable, so that Slack tells the event again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bots import commands
-from bots.attachments import Attachment, Attachments
 from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
 from bots.courier import Courier
-from bots.explanation import facts, notes, prompt_lines
+from bots.explanation import prompt_file, summary
+from bots.lines import Lines
 from bots.rooms import Rooms
-from bots.slack.inbound import address_of, is_direct, is_written, words_of
+from bots.slack.chats import Chats
+from bots.slack.errands import Later, nothing
+from bots.slack.inbound import address_of, is_direct, is_written
+from bots.slack.once import Once
 from bots.slack.people import People
-from bots.slack.places import PLATFORM, channel_of, message_id, place_of, team_of, ts_of, workspace_of
+from bots.slack.places import PLATFORM, channel_of, message_id, place_of, ts_of, workspace_of
+from bots.slack.questions import Questions, target_of
+from bots.slack.reading import Reading
 from bots.slack.speaking import Speaker
 from bots.slack.targets import Target
-from bots.slack.threads import conversation_of
 from bots.slack.wire import Refused, surely
 from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, PajamaError
 from core.history import TurnView
 from core.service import Service
 from core.values import Person, Rating
-from core.workspaces import ChannelSettings
 
 log = structlog.get_logger(__name__)
 
 Json = dict[str, Any]
-
-LONG_QUEUE = 3
-"""With so many ahead, whoever asks is told."""
 
 _THUMBS = {"+1": Rating.UP, "thumbsup": Rating.UP, "-1": Rating.DOWN, "thumbsdown": Rating.DOWN}
 _MOST_TAKEN = 4096
 
 
 class Messages:
-    """Handles every message event."""
+    """Handles every message event of one workspace."""
 
     def __init__(
         self,
@@ -56,160 +57,179 @@ class Messages:
         courier: Courier,
         rooms: Rooms,
         people: People,
-        attachments: Attachments,
+        questions: Questions,
+        reading: Reading,
         speaker: Speaker,
+        once: Once,
     ) -> None:
         self._client, self._service, self._courier, self._rooms = client, service, courier, rooms
-        self._people, self._attachments, self._speaker = people, attachments, speaker
-        self._taken: OrderedDict[str, asyncio.Future[None]] = OrderedDict()
+        self._people, self._questions, self._reading = people, questions, reading
+        self._speaker, self._once = speaker, once
+        self._chats = Chats(client, service, speaker)
+        self._taken: OrderedDict[str, asyncio.Future[Later]] = OrderedDict()
+        self.lines = Lines()
 
-    async def said(self, body: Json, bot: str, *, again: bool = False) -> None:
+    async def said(self, body: Json, bot: str, *, again: bool = False) -> Later:
         """Take a message once, however often it comes; `again`: it is reworded, so that a command is not done twice."""
         event = body["event"]
         if not is_written(event):
-            return
+            return nothing
         key = f"{workspace_of(body)}:{event['channel']}:{event['ts']}"
         if not again and (taken := self._taken.get(key)) is not None:
             await asyncio.shield(taken)
-            return
-        self._taken[key] = asyncio.ensure_future(self._said(body, bot, again=again))
+            return nothing
+        taking = self._taken[key] = asyncio.ensure_future(self._in_line(body, bot, again=again))
         while len(self._taken) > _MOST_TAKEN:
             self._taken.popitem(last=False)
         try:
-            await asyncio.shield(self._taken[key])
+            return await asyncio.shield(taking)
         except BaseException:
             self._taken.pop(key, None)  # it comes again
             raise
 
-    async def edited(self, body: Json, bot: str) -> None:
+    async def edited(self, body: Json, bot: str) -> Later:
         """Ask again where the wording changed; a message that is only now said to the bot is answered."""
         change = body["event"]
         message, before = change.get("message") or {}, change.get("previous_message") or {}
         event = {**message, "channel": change["channel"], "channel_type": change.get("channel_type")}
         if not is_written(event) or message.get("text") == before.get("text"):
-            return
+            return nothing
         workspace, event_id = workspace_of(body), message_id(event["channel"], event["ts"])
         places = await self._service.places_of_event(PLATFORM, workspace, event_id)
         if not places:
-            await self.said({**body, "event": event}, bot, again=True)
-            return
+            return await self.said({**body, "event": event}, bot, again=True)
         language = await self._people.language(event["user"])
-        words = await self._words(event, bot, language)
-        for place in places:
-            try:
-                turn = await self._service.edit(place, event_id, words)
-            except DatabaseUnavailable:
-                raise
-            except PajamaError as error:
-                await self._speaker.reply(_target(workspace, event), sentence_for(error, language))
-                return
-            if turn is not None:
-                await self._take_away(turn)
-                self._courier.deliver(turn)
+        words = await self._questions.words(event, bot, language)
+        try:
+            async with self.lines.turn(_line(event)):
+                turns = [await self._service.edit(place, event_id, words) for place in places]
+        except DatabaseUnavailable:
+            raise
+        except PajamaError as error:
+            sentence = sentence_for(error, language)
+            return lambda: self._speaker.reply(target_of(workspace, event), sentence)
+        return lambda: self._answer_again([turn for turn in turns if turn is not None])
 
-    async def deleted(self, body: Json) -> None:
+    async def deleted(self, body: Json) -> Later:
         """Purge the words, withdraw the question and take its answer away."""
         change = body["event"]
-        ts = change.get("deleted_ts") or (change.get("previous_message") or {}).get("ts")
-        event_id = message_id(change["channel"], str(ts))
-        for place in await self._service.places_of_event(PLATFORM, workspace_of(body), event_id):
-            turn = await self._service.delete(place, event_id)
-            if turn is not None:
-                log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
-                await self._take_away(turn)
+        before = change.get("previous_message") or {}
+        ts = str(change.get("deleted_ts") or before.get("ts"))
+        event_id = message_id(change["channel"], ts)
+        self._reading.unhear(change["channel"], ts)
+        async with self.lines.turn(_line({"ts": "", **before, "channel": change["channel"]})):
+            places = await self._service.places_of_event(PLATFORM, workspace_of(body), event_id)
+            deleted = [await self._service.delete(place, event_id) for place in places]
+        turns = [turn for turn in deleted if turn is not None]
+        for turn in turns:
+            log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
+        return (lambda: self._take_all_away(turns)) if turns else nothing
 
-    async def reacted(self, body: Json, *, added: bool) -> None:
+    async def reacted(self, body: Json, *, added: bool) -> Later:
         """Take 👍 and 👎 on an answer for a rating, and their removal for none."""
         event = body["event"]
         rating, item = _THUMBS.get(str(event.get("reaction")).partition("::")[0]), event.get("item") or {}
         if rating is None or item.get("type") != "message":
-            return
+            return nothing
         external_id = message_id(item["channel"], item["ts"])
         turn = await self._service.turn_of_message(PLATFORM, workspace_of(body), external_id)
         if turn is None:
-            return
+            return nothing
+        person = Person(id=event["user"])
         try:
-            person = Person(id=event["user"])
-            await self._service.rate(turn.place, person, turn.turn_id, rating if added else None)
+            if added:
+                await self._service.rate(turn.place, person, turn.turn_id, rating)
+            else:
+                await self._service.take_rating_back(turn.place, person, turn.turn_id, rating)
         except DatabaseUnavailable:
             raise
         except PajamaError as error:
             log.info("A reaction was not taken.", action="reaction_refused", turn_id=turn.turn_id, reason=str(error))
+        return nothing
 
     # A message that is said to the bot
 
-    async def _said(self, body: Json, bot: str, *, again: bool) -> None:
+    async def _in_line(self, body: Json, bot: str, *, again: bool) -> Later:
+        async with self.lines.turn(_line(body["event"])):
+            return await self._said(body, bot, again=again)
+
+    async def _said(self, body: Json, bot: str, *, again: bool) -> Later:
         event, workspace = body["event"], workspace_of(body)
         settings = await self._rooms.settings(workspace, event["channel"])
         thread = event.get("thread_ts")
         ours = bool(thread) and await self._rooms.takes_part(place_of(workspace, event["channel"], thread))
         if address_of(event, bot, settings, ours=ours) is None:
-            return
+            await self._reading.hear(event, settings, bot)
+            return nothing
         language = await self._people.language(event["user"])
-        target = _target(workspace, event)
+        target, key = target_of(workspace, event), f"said-{workspace}:{event['channel']}:{event['ts']}"
         try:
-            asker = await self._asker(workspace, event, settings, language, target)
-            words = await self._words(event, bot, language)
-            parsed = commands.parse(words)
-            if again and isinstance(parsed, commands.Call) and parsed.name not in commands.RECIPE_COMMANDS:
-                return
-            outcome = await commands.handle(self._service, words, asker)
+            context = await self._reading.context(event, settings, bot)
+            asker = await self._questions.asker(workspace, event, language, context)
+            words = await self._questions.words(event, bot, language)
+            outcome = await self._done(words, asker, key, again=again)
         except DatabaseUnavailable:
             raise  # not acknowledged: Slack tells it again
         except PajamaError as error:
             log.info("A message was refused.", action="message_refused", code=error.code, event_id=event["ts"])
-            await self._speaker.reply(target, sentence_for(error, language))
-            return
-        await self._tell(outcome, asker, target)
+            sentence = sentence_for(error, language)
+            return lambda: self._refuse(target, sentence, f"{key}-no")
+        return self._answer(outcome, asker, target, words)
 
-    async def _asker(
-        self, workspace: str, event: Json, settings: ChannelSettings, language: str, target: Target
-    ) -> Asker:
-        direct = is_direct(event)
-        profile = await self._people.profile(event["user"])
-        thread = event.get("thread_ts") if direct else event.get("thread_ts") or event["ts"]
-        return Asker(
-            place=await conversation_of(self._service, workspace, event["channel"], thread),
-            person=await self._people.person(event["user"]),
-            event_id=message_id(event["channel"], event["ts"]),
-            language=language,
-            target=target.model_dump(),
-            shared=not direct,
-            channel=event["channel"],
-            admin=profile.admin,
-            moderator=profile.admin,
-        )
+    async def _done(self, words: str, asker: Asker, key: str, *, again: bool) -> Outcome | None:
+        """Do what the message says; None for a command that is done already. Raises PajamaError."""
+        parsed = commands.parse(words)
+        if not isinstance(parsed, commands.Call) or parsed.name in commands.RECIPE_COMMANDS:
+            return await commands.handle(self._service, words, asker)
+        if again or not await self._once.first(key):
+            return None
+        try:
+            return await commands.run(self._service, parsed, asker)
+        except DatabaseUnavailable:
+            await self._once.again(key)
+            raise
 
-    async def _words(self, event: Json, bot: str, language: str) -> str:
-        files = [
-            Attachment(
-                str(file.get("name") or "file"),
-                str(file.get("url_private_download") or file.get("url_private") or ""),
-                int(file.get("size") or 0),
-                str(file.get("mimetype") or ""),
-            )
-            for file in event.get("files") or ()
-        ]
-        words = words_of(event, bot, self._people.name_of)
-        return await self._attachments.told(words, files, language)
+    def _answer(self, outcome: Outcome | None, asker: Asker, target: Target, words: str) -> Later:
+        """Have it answered, and say what is left to do about it."""
+        if not isinstance(outcome, Answering):
+            return nothing if outcome is None else lambda: self._tell(outcome, asker, target)
+        turn = outcome.turn
+        self._rooms.note_part(turn.place)
+        if outcome.duplicate:
+            return nothing
+        self._courier.deliver(turn)
+        begins = not asker.shared and asker.event_id == message_id(target.channel, target.thread)
+
+        async def courtesies() -> None:
+            if begins:
+                await self._chats.entitle(target, words)
+            await self._chats.tell_wait(turn, target)
+
+        return courtesies
 
     async def _tell(self, outcome: Outcome, asker: Asker, target: Target) -> None:
         match outcome:
-            case Answering(turn=turn, duplicate=duplicate):
-                self._rooms.note_part(turn.place)
-                if not duplicate:
-                    self._courier.deliver(turn)
             case Told(text=words):
                 self._rooms.forget_settings(asker.place.workspace)
                 await self._speaker.reply(target, words)
             case Explained(explanation=explanation):
-                lines = [f"**{name}**: {value}" for name, value in facts(explanation, asker.language)]
-                words = "\n".join([*lines, *notes(explanation, asker.language)])
-                prompt = "\n\n".join(prompt_lines(explanation))
-                await self._speaker.reply(target, words, (f"prompt-{explanation.turn.turn_id}.txt", prompt.encode()))
+                await self._speaker.reply(target, summary(explanation, asker.language), prompt_file(explanation))
             case Exported(name=name, document=document):
                 sentence = text("privacy_exported", asker.language)
                 await self._speaker.in_private(asker.person.id, sentence, (name, document))
+
+    async def _refuse(self, target: Target, sentence: str, key: str) -> None:
+        if await self._once.first(key):
+            await self._speaker.reply(target, sentence)
+
+    async def _answer_again(self, turns: Sequence[TurnView]) -> None:
+        for turn in turns:
+            await self._take_away(turn)
+            self._courier.deliver(turn)
+
+    async def _take_all_away(self, turns: Sequence[TurnView]) -> None:
+        for turn in turns:
+            await self._take_away(turn)
 
     async def _take_away(self, turn: TurnView) -> None:
         """Remove the messages of the answer that no longer belongs to a question."""
@@ -223,14 +243,11 @@ class Messages:
                 log.info("A message is gone already.", action="message_gone", reason=str(error))
 
 
+def _line(event: Json) -> str:
+    """What is said in one thread, or in one DM outside of threads, is taken in order."""
+    root = event.get("thread_ts") or ("" if is_direct(event) else event["ts"])
+    return f"{event['channel']}:{root}"
+
+
 def _timestamps(external_ids: Iterable[str | None]) -> list[str]:
     return [ts_of(external_id) for external_id in external_ids if external_id is not None]
-
-
-def _target(workspace: str, event: Json) -> Target:
-    return Target(
-        channel=event["channel"],
-        thread=event.get("thread_ts") or event["ts"],
-        team=team_of(workspace),
-        asker=event["user"],
-    )

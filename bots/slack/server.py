@@ -70,7 +70,7 @@ async def talk(settings: Settings, service: Service, session: aiohttp.ClientSess
             finally:
                 beating.cancel()
     finally:
-        await handlers.courier.close()
+        await handlers.close()
 
 
 async def _one_token(settings: Settings, session: aiohttp.ClientSession) -> OneToken:

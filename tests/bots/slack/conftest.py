@@ -88,13 +88,13 @@ class Bot:
     async def settled(self) -> None:
         """Wait until everything that the servers told is handled, and every answer delivered, or the bot is gone."""
         while self.task is not None and not self.task.done():
-            busy = {task for task in asyncio.all_tasks() if task.get_name().startswith("deliver-")}
+            busy = _busy()
             told = {asyncio.ensure_future(self.slack.deliveries.until_over())}
             await asyncio.wait({self.task, *(busy or told)}, return_when=asyncio.FIRST_COMPLETED)
             over = all(task.done() for task in told)
             for task in told:
                 task.cancel()
-            if over and not busy and not _delivering():
+            if over and not busy and not _busy():
                 return
 
     async def stop(self) -> None:
@@ -110,8 +110,9 @@ class Bot:
             await talk(self.settings, self.service, session)
 
 
-def _delivering() -> bool:
-    return any(task.get_name().startswith("deliver-") for task in asyncio.all_tasks())
+def _busy() -> set[asyncio.Task[object]]:
+    """What the bot does of itself: deliver, and what is left to do about events."""
+    return {task for task in asyncio.all_tasks() if task.get_name().startswith(("deliver-", "errand-"))}
 
 
 @pytest.fixture

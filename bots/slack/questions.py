@@ -1,0 +1,89 @@
+"""Questions: who asks, where, with which words and files; as a message on Slack tells it, in core's terms.
+
+Knows nothing of when a message is said to the bot, and answers nobody.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bots.attachments import Attachment, Attachments
+from bots.commands import Asker
+from bots.slack.inbound import is_direct, words_of
+from bots.slack.people import People
+from bots.slack.places import message_id, team_of
+from bots.slack.targets import Target
+from bots.slack.threads import conversation_of
+from core.service import Service
+from core.values import ContextMessage, Place
+
+Json = dict[str, Any]
+
+
+class Questions:
+    """One per workspace."""
+
+    def __init__(self, service: Service, people: People, attachments: Attachments) -> None:
+        self._service, self._people, self._attachments = service, people, attachments
+
+    async def asker(
+        self, workspace: str, event: Json, language: str, context: tuple[ContextMessage, ...] = ()
+    ) -> Asker:
+        """Who asks with this message."""
+        direct = is_direct(event)
+        profile = await self._people.profile(event["user"])
+        thread = event.get("thread_ts") if direct else event.get("thread_ts") or event["ts"]
+        return Asker(
+            place=await conversation_of(self._service, workspace, event["channel"], thread),
+            person=await self._people.person(event["user"]),
+            event_id=message_id(event["channel"], event["ts"]),
+            language=language,
+            target=target_of(workspace, event).model_dump(),
+            shared=not direct,
+            channel=event["channel"],
+            admin=profile.admin,
+            moderator=profile.admin,
+            context=context,
+        )
+
+    async def presser(
+        self, workspace: str, place: Place, channel: str, thread: str | None, user: str, event_id: str, language: str
+    ) -> Asker:
+        """Who gives a command or presses a button."""
+        profile, direct = await self._people.profile(user), channel.startswith("D")
+        target = Target(channel=channel, thread=thread or "", team=team_of(workspace), asker=user)
+        return Asker(
+            place=place,
+            person=await self._people.person(user),
+            event_id=event_id,
+            language=language,
+            target=target.model_dump(),
+            shared=not direct,
+            channel=channel,
+            admin=profile.admin,
+            moderator=profile.admin,
+        )
+
+    async def words(self, event: Json, bot: str, language: str) -> str:
+        """What it says, with its files below."""
+        files = [
+            Attachment(
+                str(file.get("name") or "file"),
+                str(file.get("url_private_download") or file.get("url_private") or ""),
+                int(file.get("size") or 0),
+                str(file.get("mimetype") or ""),
+            )
+            for file in event.get("files") or ()
+        ]
+        words = words_of(event, bot, self._people.name_of)
+        return await self._attachments.told(words, files, language)
+
+
+def target_of(workspace: str, event: Json) -> Target:
+    """Where its answer goes: its thread, or the one that it begins."""
+    return Target(
+        channel=event["channel"],
+        thread=event.get("thread_ts") or event["ts"],
+        team=team_of(workspace),
+        asker=event["user"],
+    )
