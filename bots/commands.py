@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bots import managing, privacy
@@ -75,6 +75,7 @@ COMMANDS: dict[str, Command] = {
     command.name: command
     for command in (
         Command("ask", "command_ask", (_TEXT,), recipe=PLAIN),
+        Command("faq", "command_faq", (Option("collection", "option_collection"), _TEXT), recipe="faq"),
         Command("reset", "command_reset"),
         Command("stop", "command_stop"),
         Command("regenerate", "command_regenerate"),
@@ -316,6 +317,16 @@ async def say(
     return Answering(await service.turn(asker.place, received.turn_id), received.duplicate)
 
 
+async def choose(service: Service, turn: TurnView, entry_id: int, asker: Asker) -> Answering | PassedOn:
+    """Ask the question that was offered to the asker below the Turn's answer; twice is once.
+
+    Raises NotFound, NotAllowed, MessageRefused.
+    """
+    choice = await service.choice(turn.place, asker.person, turn.turn_id, entry_id)
+    chosen = replace(asker, place=turn.place, event_id=f"choice:{turn.turn_id}:{entry_id}", context=())
+    return await say(service, choice.question, chosen, recipe=turn.recipe)
+
+
 async def run(service: Service, call: Call, asker: Asker) -> Outcome:
     """Do what the command says. Raises PajamaError."""
     command = COMMANDS[call.name]
@@ -323,6 +334,8 @@ async def run(service: Service, call: Call, asker: Asker) -> Outcome:
         raise AdminsOnly
     if command.recipe is not None:
         arguments = {name: value for name, value in call.arguments.items() if name != "text"}
+        if "collection" in arguments:
+            await service.check_collection(asker.place, asker.channel, arguments["collection"])
         return await say(service, call.arguments["text"], asker, recipe=command.recipe, arguments=arguments)
     return await _ACTIONS[call.name](service, call, asker)
 

@@ -13,10 +13,12 @@ from typing import Protocol
 
 import structlog
 
+from bots.answers import choices_of, shown
 from bots.replies import watch
 from bots.splitting import ended, split
 from bots.texts import failure_sentence, text
 from core.errors import DeliveryFailed, ServiceUnavailable
+from core.faq.finding import Choice
 from core.history import TurnView
 from core.service import Service
 from core.values import FinishReason, TurnState
@@ -32,7 +34,8 @@ class Chunk:
     """One message's worth of an answer. `nonce` is the same for every try to send it; `final`: it will not change.
 
     `last`: nothing of the answer follows it as yet, so that buttons belong below it. `whole` is the whole answer where
-    that is too long for messages: it goes with this chunk as a file, and `text` says so at its end.
+    that is too long for messages: it goes with this chunk as a file, and `text` says so at its end. `choices` are
+    what may be chosen below it.
     """
 
     turn_id: int
@@ -42,6 +45,7 @@ class Chunk:
     final: bool
     last: bool = True
     whole: str | None = None
+    choices: tuple[Choice, ...] = ()
     again: bool = False
     """Whether a process that crashed may have sent it: a platform that knows no nonces is asked for it first."""
 
@@ -142,7 +146,7 @@ async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledge
         if turn.delivered_at is None:
             await sink.notice(text("answer_not_kept", turn.language), notice_nonce(turn))
     elif answer is not None and (turn.state is TurnState.DONE or answer.finish_reason in _BROKEN_OFF):
-        await ledger.show(answer.generation_id, answer.text, final=True)
+        await ledger.show(answer.generation_id, shown(turn), final=True, choices=choices_of(turn))
     else:  # nothing was kept of this try; an answer of an earlier one stands where it stood
         await ledger.retract()
     if turn.state is TurnState.FAILED:
@@ -175,14 +179,16 @@ class _Ledger:
         self._standing: list[_Standing] = []
         self._begun: set[int] = set()  # chunks that a process may have sent before it crashed
 
-    async def show(self, generation_id: int | None, words: str, *, final: bool = False) -> None:
+    async def show(
+        self, generation_id: int | None, words: str, *, final: bool = False, choices: tuple[Choice, ...] = ()
+    ) -> None:
         """Make the platform show `words`: edit what differs, send what is missing, at the end remove what is left."""
         if generation_id is None:
             return
         if generation_id != self._generation_id:
             await self.retract()
             await self._open(generation_id)
-        chunks = self._chunks(generation_id, words, final=final)
+        chunks = self._chunks(generation_id, words, final=final, choices=choices)
         if len(chunks) < len(self._standing) and not final:
             return  # an answer that is read or made anew has not come as far yet
         for chunk in chunks:
@@ -194,12 +200,12 @@ class _Ledger:
         """Take away what stands there: it is no answer any more."""
         await self._remove_from(0)
 
-    def _chunks(self, generation_id: int, words: str, *, final: bool) -> list[Chunk]:
+    def _chunks(self, generation_id: int, words: str, *, final: bool, choices: tuple[Choice, ...]) -> list[Chunk]:
         pieces = split(words, self._sink.max_chars)
-        shown = pieces[: self._sink.max_chunks]
-        last, in_file = len(shown) - 1, final and len(shown) < len(pieces)
+        kept = pieces[: self._sink.max_chunks]
+        last, in_file = len(kept) - 1, final and len(kept) < len(pieces)
         if in_file:
-            shown[last] = ended(shown[last], self._sink.max_chars, text("rest_in_file", self._language))
+            kept[last] = ended(kept[last], self._sink.max_chars, text("rest_in_file", self._language))
         return [
             Chunk(
                 turn_id=self._turn_id,
@@ -209,8 +215,9 @@ class _Ledger:
                 final=final or index < last,
                 last=index == last,
                 whole=words if in_file and index == last else None,
+                choices=choices if index == last else (),
             )
-            for index, piece in enumerate(shown)
+            for index, piece in enumerate(kept)
         ]
 
     async def _open(self, generation_id: int) -> None:

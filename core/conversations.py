@@ -340,7 +340,11 @@ def cancel(
     Raises NotFound, and NotAllowed for anyone but the asker or a moderator.
     """
     unwanted = purging.lock_unwanted(session, turn_id)
-    turn = find_turn(session, place, turn_id, lock=True) if moderator else _asked_by(session, place, person, turn_id)
+    turn = (
+        find_turn(session, place, turn_id, lock=True)
+        if moderator
+        else check_asker(session, place, person, turn_id, lock=True)
+    )
     _cancel(session, turn, now)
     if turn.delivered_at is not None:  # nobody waits for it any more
         purging.purge(session, unwanted, now)
@@ -353,7 +357,7 @@ def regenerate(session: Session, place: Place, person: Person, turn_id: int, now
     Raises NotFound, NotAllowed, WordsPurged, Conflict if it is open, HandedOff while a human has the Conversation, and
     AccessDenied where the asker has been blocked since.
     """
-    turn = _asked_by(session, place, person, turn_id)
+    turn = check_asker(session, place, person, turn_id, lock=True)
     if not turn.state.ended:
         raise Conflict(f"Turn {turn_id} is {turn.state}: it is being answered already.")
     if not session.scalar(_words_of(turn.message_id)):
@@ -448,8 +452,9 @@ def _words_of(message_id: int) -> Select[str]:
     )
 
 
-def _asked_by(session: Session, place: Place, person: Person, turn_id: int) -> Turn:
-    turn = find_turn(session, place, turn_id, lock=True)
+def check_asker(session: Session, place: Place, person: Person, turn_id: int, *, lock: bool = False) -> Turn:
+    """The Turn, which this person asked. Raises NotFound, NotAllowed."""
+    turn = find_turn(session, place, turn_id, lock=lock)
     asker = find_participant(session, place, person)
     if asker is None or asker.id != turn.participant_id:
         raise NotAllowed("Only the person who asked may do that.")

@@ -27,7 +27,9 @@ from core.conversations import PassedOn, QueueLimits, Received
 from core.copies import drop_copies
 from core.database import AsyncDatabase
 from core.deliveries import DeliveryView
-from core.errors import EmptyMessage, MessageTooLong, UnknownRecipe
+from core.errors import EmptyMessage, MessageTooLong, NotFound, UnknownCollection, UnknownRecipe
+from core.faq import collections
+from core.faq.finding import Choice
 from core.handoffs import states, triggers
 from core.handoffs.desk import Desk
 from core.history import Explanation, TurnView, Which
@@ -170,6 +172,10 @@ class Service:
         """The Workspaces of a platform whose own ids begin so."""
         return await self._database.read(closing.workspaces, platform, prefix)
 
+    async def choice(self, place: Place, person: Person, turn_id: int, entry_id: int) -> Choice:
+        """A question that this person was offered below the Turn's answer. Raises NotFound, NotAllowed."""
+        return await self._database.read(_choice, place, person, turn_id, entry_id)
+
     async def reset(self, place: Place) -> None:
         """Start the Conversation anew: Turns from now on see nothing of what was said before, and no human has it."""
         await self._database.write(_reset, place)
@@ -278,6 +284,10 @@ class Service:
         )
         log.info("A setting was changed.", action="setting_changed", setting=name, workspace=place.workspace)
         return settings
+
+    async def check_collection(self, place: Place, channel: str | None, name: str) -> None:
+        """Raises UnknownCollection, with the names that there are, where no such FAQ is answered from there."""
+        await self._database.read(_check_collection, place, channel, name)
 
     async def status(self, place: Place | None = None) -> Status:
         """Who is ready and what waits, also ahead of the newest question at `place`. Raises QueueUnavailable."""
@@ -480,6 +490,25 @@ def _end_handoffs(session: Session, place: Place, person: Person) -> None:
     participant = privacy.find_person(session, place.platform, person.id)
     if participant is not None:
         states.release_of_person(session, participant.id, _now())
+
+
+def _choice(session: Session, place: Place, person: Person, turn_id: int, entry_id: int) -> Choice:
+    conversations.check_asker(session, place, person, turn_id)
+    answer = history.turn_view(session, turn_id).answer
+    offered = answer.finding.choices if answer is not None and answer.finding is not None else ()
+    chosen = next((choice for choice in offered if choice.entry_id == entry_id), None)
+    if chosen is None:
+        raise NotFound(f"Entry {entry_id} was not offered for turn {turn_id}.")
+    return chosen
+
+
+def _check_collection(session: Session, place: Place, channel: str | None, name: str) -> None:
+    workspace_id = session.scalar(workspaces.id_of(place.platform, place.workspace))
+    here = workspaces.load(session, place.platform, place.workspace).for_channel(channel)
+    there = collections.names(session, workspace_id)
+    known = tuple(each for each in there if here.faq_collections is None or each in here.faq_collections)
+    if name not in known:
+        raise UnknownCollection(name, known)
 
 
 def _forget(session: Session, place: Place, person: Person) -> Forgotten | None:

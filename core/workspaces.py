@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from core import recipes
@@ -183,6 +183,11 @@ _RECIPES_RIGHT = ("{recipe: source}",)
 
 NAMES = tuple(_RIGHT)
 """Names of what people can set in words; `recipes` is set by programs, as a mapping of name to source."""
+
+
+def id_of(platform: str, workspace: str) -> Select[int]:
+    """The Workspace's own id."""
+    return select(Workspace.id).where(Workspace.platform == platform, Workspace.external_id == workspace)
 
 
 def load(session: Session, platform: str, workspace: str) -> WorkspaceSettings:

@@ -88,7 +88,10 @@ class Draft:
     def quoting(self, given: Given, usage: Usage = Usage()) -> Outcome:
         """The nearest entry's answer, word for word."""
         assert self.advice is not None
-        self.say(self.advice.nearest)
+        if given is Given.ANSWER:
+            self.say(self.advice.nearest)
+        else:  # it is only offered: whoever follows tells it as such, once it is there
+            self.text = self.advice.nearest
         return self.silent(given, usage)
 
     def silent(self, given: Given, usage: Usage = Usage()) -> Outcome:

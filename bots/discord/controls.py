@@ -6,13 +6,16 @@ Knows how they look and how an id reads; what pressing one does is in `interacti
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import discord
 from discord import ui
 
+from bots.answers import label
 from bots.texts import text
+from core.faq.finding import Choice
 from core.service import MAX_COMMENT_CHARS
 
 
@@ -25,26 +28,29 @@ class Action(StrEnum):
     DOWN = "down"
     WHY = "why"
     COMMENT = "comment"
+    CHOOSE = "choose"
 
 
 @dataclass(frozen=True, slots=True)
 class Pressed:
-    """A button or form of ours."""
+    """A button or form of ours. `entry_id` is what was chosen."""
 
     action: Action
     turn_id: int
+    entry_id: int | None = None
 
 
-_ID = re.compile(r"pj:([a-z]+):(\d{1,18})", re.ASCII)
+_ID = re.compile(r"pj:([a-z]+):(\d{1,18})(?::(\d{1,18}))?", re.ASCII)
 _COMMENT_FIELD = "comment"
+_MOST_LABEL_CHARS = 80
 
 
 def read_id(custom_id: str) -> Pressed | None:
     """What the component asks for; None where it is none of ours."""
     match = _ID.fullmatch(custom_id)
-    if match is None or match[1] not in set(Action):
+    if match is None or match[1] not in set(Action) or (match[1] == Action.CHOOSE) != (match[3] is not None):
         return None
-    return Pressed(Action(match[1]), int(match[2]))
+    return Pressed(Action(match[1]), int(match[2]), int(match[3]) if match[3] else None)
 
 
 def custom_id(action: Action, turn_id: int) -> str:
@@ -57,9 +63,10 @@ def streaming_view(turn_id: int, language: str) -> ui.View:
     return _view(_button(Action.STOP, turn_id, "⏹", text("button_stop", language)))
 
 
-def answered_view(turn_id: int, language: str) -> ui.View:
-    """Below an answer that is complete."""
+def answered_view(turn_id: int, language: str, choices: Sequence[Choice] = ()) -> ui.View:
+    """Below an answer that is complete, with what may be chosen in a row of its own."""
     return _view(
+        *(_choice_button(turn_id, number, choice) for number, choice in enumerate(choices, start=1)),
         _button(Action.UP, turn_id, "👍"),
         _button(Action.DOWN, turn_id, "👎"),
         _button(Action.REGENERATE, turn_id, "🔄", text("button_regenerate", language)),
@@ -82,9 +89,18 @@ def comment_form(turn_id: int, language: str) -> ui.Modal:
     return form
 
 
-def _button(action: Action, turn_id: int, emoji: str | None, label: str | None = None) -> ui.Button[ui.View]:
+def _button(action: Action, turn_id: int, emoji: str | None, words: str | None = None) -> ui.Button[ui.View]:
     style = discord.ButtonStyle.secondary
-    return ui.Button(style=style, emoji=emoji, label=label, custom_id=custom_id(action, turn_id))
+    return ui.Button(style=style, emoji=emoji, label=words, custom_id=custom_id(action, turn_id), row=1)
+
+
+def _choice_button(turn_id: int, number: int, choice: Choice) -> ui.Button[ui.View]:
+    return ui.Button(
+        style=discord.ButtonStyle.primary,
+        label=label(number, choice, _MOST_LABEL_CHARS),
+        custom_id=f"{custom_id(Action.CHOOSE, turn_id)}:{choice.entry_id}",
+        row=0,
+    )
 
 
 def _view(*buttons: ui.Button[ui.View]) -> ui.View:

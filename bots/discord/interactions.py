@@ -37,7 +37,7 @@ from core.service import Service
 
 log = structlog.get_logger(__name__)
 
-_PUBLIC = frozenset({"ask", "write", "translate", "understand"})
+_PUBLIC = frozenset({"ask", "faq", "write", "translate", "understand"})
 """Commands whose answer everyone in the channel sees."""
 
 _MENU_CALLS = {

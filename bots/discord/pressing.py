@@ -7,11 +7,13 @@ from typing import Any
 import discord
 import structlog
 
+from bots import commands
 from bots.courier import Courier
 from bots.discord.controls import Action, Pressed, comment_form
 from bots.discord.inbound import person_of
-from bots.discord.places import PLATFORM, permissions_of, workspace_of
+from bots.discord.places import PLATFORM, asker_of, channel_of, permissions_of, workspace_of
 from bots.discord.responding import Responder
+from bots.discord.targets import Target
 from bots.discord.wire import Refused, surely
 from bots.explanation import prompt_file, summary
 from bots.texts import text
@@ -33,10 +35,13 @@ class Pressing:
         """Do what the button or form says. Raises PajamaError, TakenElsewhere."""
         if pressed.action is Action.DOWN:
             await response.ask(comment_form(pressed.turn_id, response.language))
-        elif pressed.action in (Action.STOP, Action.REGENERATE):
+        elif pressed.action in (Action.STOP, Action.REGENERATE, Action.CHOOSE):
             await response.stay()
         else:
             await response.think(ephemeral=True)
+        if pressed.entry_id is not None:
+            await self._pick(response, await self._turn(response.interaction, pressed.turn_id), pressed.entry_id)
+            return
         act = {
             Action.STOP: self._stop,
             Action.REGENERATE: self._regenerate,
@@ -71,6 +76,24 @@ class Pressing:
             await surely(lambda: edit(view=None, allowed_mentions=interaction.client.allowed_mentions), what="buttons")
         except Refused as error:
             log.info("Buttons stay where they were.", action="buttons_left", turn_id=turn.turn_id, reason=str(error))
+
+    async def _pick(self, response: Responder, turn: TurnView, entry_id: int) -> None:
+        """Ask what was chosen; the answer is a reply to the message below which it was offered."""
+        interaction = response.interaction
+        below = interaction.message.id if interaction.message is not None else None
+        asker = asker_of(
+            turn.place,
+            interaction.user,
+            "choice",
+            Target(channel=channel_of(turn.place), reply_to=below, asker=interaction.user.id),
+            channel=interaction.channel,
+            permissions=permissions_of(interaction),
+            shared=False,  # where it is, that is known
+            locales=(interaction.locale.value,),
+        )
+        asked = await commands.choose(self._service, turn, entry_id, asker)
+        if isinstance(asked, commands.Answering) and not asked.duplicate:
+            self._courier.deliver(asked.turn)
 
     async def _up(self, response: Responder, turn: TurnView) -> None:
         await self._service.rate(turn.place, person_of(response.interaction.user), turn.turn_id, Rating.UP)

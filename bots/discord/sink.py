@@ -220,7 +220,11 @@ class DiscordSink:
         """What the message holds: text, buttons, and the file of a long answer."""
         view = None
         if chunk.last:
-            view = (answered_view if chunk.final else streaming_view)(chunk.turn_id, self._language)
+            view = (
+                answered_view(chunk.turn_id, self._language, chunk.choices)
+                if chunk.final
+                else streaming_view(chunk.turn_id, self._language)
+            )
         whole = [discord.File(io.BytesIO(chunk.whole.encode()), _FILE_NAME)] if chunk.whole is not None else []
         return {"content": chunk.text, "view": view, "attachments": whole}
 

@@ -5,10 +5,13 @@ Knows how they look; what pressing one does is in `interactions`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
+from bots.answers import label
 from bots.texts import text
+from core.faq.finding import Choice
 from core.service import MAX_COMMENT_CHARS
 
 Json = dict[str, Any]
@@ -22,11 +25,12 @@ class Action(StrEnum):
     RATE = "pajama_rate"
     WHY = "pajama_why"
     COMMENT = "pajama_comment"
+    CHOOSE = "pajama_choose"
 
 
 UP, DOWN = "up", "down"
 COMMENT_BLOCK, COMMENT_FIELD = "comment", "comment"
-_MOST_MODAL_CHARS = 3000
+_MOST_MODAL_CHARS, _MOST_LABEL_CHARS = 3000, 75
 
 
 def streaming_blocks(turn_id: int, language: str) -> list[Json]:
@@ -34,8 +38,8 @@ def streaming_blocks(turn_id: int, language: str) -> list[Json]:
     return [{"type": "actions", "elements": [_button(Action.STOP, turn_id, text("button_stop", language))]}]
 
 
-def answered_blocks(turn_id: int, language: str) -> list[Json]:
-    """Below an answer that is complete."""
+def answered_blocks(turn_id: int, language: str, choices: Sequence[Choice] = ()) -> list[Json]:
+    """Below an answer that is complete, after what may be chosen."""
     feedback = {
         "type": "feedback_buttons",
         "action_id": Action.RATE.value,
@@ -44,7 +48,12 @@ def answered_blocks(turn_id: int, language: str) -> list[Json]:
     }
     again = _button(Action.REGENERATE, turn_id, text("button_regenerate", language))
     why = _button(Action.WHY, turn_id, text("button_why", language))
-    return [{"type": "context_actions", "elements": [feedback]}, {"type": "actions", "elements": [again, why]}]
+    offered = [_choice_button(turn_id, number, choice) for number, choice in enumerate(choices, start=1)]
+    return [
+        *([{"type": "actions", "elements": offered}] if offered else []),
+        {"type": "context_actions", "elements": [feedback]},
+        {"type": "actions", "elements": [again, why]},
+    ]
 
 
 def comment_form(turn_id: int, language: str) -> Json:
@@ -73,10 +82,31 @@ def comment_form(turn_id: int, language: str) -> Json:
     }
 
 
+def action_of(action_id: str) -> Action:
+    """What a component asks for; a choice's action_id ends in its number."""
+    return Action(action_id.rstrip("_0123456789"))
+
+
 def turn_of(value: str) -> int | None:
     """The Turn that a button's value names."""
     digits = value.rpartition(":")[2]
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+
+
+def entry_of(value: str) -> int | None:
+    """The entry that a choice's value names before its Turn."""
+    return turn_of(value.partition(":")[0])
+
+
+def _choice_button(turn_id: int, number: int, choice: Choice) -> Json:
+    """One of several in a block, in which an action_id stands once."""
+    words = label(number, choice, _MOST_LABEL_CHARS)
+    return {
+        "type": "button",
+        "action_id": f"{Action.CHOOSE.value}_{number}",
+        "text": _plain(words),
+        "value": f"{choice.entry_id}:{turn_id}",
+    }
 
 
 def _button(action: Action, turn_id: int, label: str) -> Json:

@@ -10,12 +10,22 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bots import commands
 from bots.courier import Courier
 from bots.explanation import summary
-from bots.slack.controls import COMMENT_BLOCK, COMMENT_FIELD, DOWN, Action, comment_form, turn_of
+from bots.slack.controls import (
+    COMMENT_BLOCK,
+    COMMENT_FIELD,
+    DOWN,
+    Action,
+    action_of,
+    comment_form,
+    entry_of,
+    turn_of,
+)
 from bots.slack.guarding import guarded
 from bots.slack.people import People
 from bots.slack.places import PLATFORM, workspace_of
 from bots.slack.questions import Questions
 from bots.slack.speaking import Speaker
+from bots.slack.targets import Target
 from bots.slack.threads import conversation_of
 from bots.slack.wire import Refused, surely
 from core.errors import NotFound
@@ -56,7 +66,8 @@ class Interactions:
                 Action.REGENERATE: self._regenerate,
                 Action.RATE: self._rate,
                 Action.WHY: self._why,
-            }[Action(action["action_id"])]
+                Action.CHOOSE: self._pick,
+            }[action_of(action["action_id"])]
             await act(body, turn, language)
 
         await guarded(self._speaker, self._people, channel, user, work, thread=thread)
@@ -105,6 +116,17 @@ class Interactions:
     async def _regenerate(self, body: Json, turn: TurnView, language: str) -> None:
         person = await self._people.person(body["user"]["id"])
         self._courier.deliver(await self._service.regenerate(turn.place, person, turn.turn_id))
+
+    async def _pick(self, body: Json, turn: TurnView, language: str) -> None:
+        """Ask what was chosen; it is answered where the question was."""
+        user, entry_id = body["user"]["id"], entry_of(str(body["actions"][0].get("value") or ""))
+        asked_at = Target.model_validate(turn.target)
+        asker = await self._questions.presser(
+            workspace_of(body), turn.place, asked_at.channel, asked_at.thread, user, "choice", language
+        )
+        asked = await commands.choose(self._service, turn, entry_id or 0, asker)
+        if isinstance(asked, commands.Answering) and not asked.duplicate:
+            self._courier.deliver(asked.turn)
 
     async def _rate(self, body: Json, turn: TurnView, language: str) -> None:
         down = str(body["actions"][0].get("value") or "").startswith(DOWN)

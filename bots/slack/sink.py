@@ -259,7 +259,9 @@ class SlackSink:
         return [{"text": words, "blocks": [section, *self._controls(chunk)]}]
 
     def _controls(self, chunk: Chunk) -> list[Json]:
-        return (answered_blocks if chunk.final else streaming_blocks)(chunk.turn_id, self._turn.language)
+        if chunk.final:
+            return answered_blocks(chunk.turn_id, self._turn.language, chunk.choices)
+        return streaming_blocks(chunk.turn_id, self._turn.language)
 
     async def _attach(self, chunk: Chunk) -> None:
         """The whole of a long answer, as a file below its beginning."""

@@ -18,6 +18,7 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 
 from bots import commands
+from bots.answers import choices_of
 from bots.commands import Answering, Asker, Explained, Exported, Outcome, PassedOn, Told
 from bots.delivery import deliver
 from bots.terminal.files import saved
@@ -40,7 +41,7 @@ def local_asker(conversation: str, language: str) -> Asker:
 
 async def ask_once(service: Service, typed: str, conversation: str = "main", language: str = "en") -> TurnView | str:
     """Say one thing and wait for the end: the ended Turn, or what a command told. Raises PajamaError."""
-    outcome = await commands.handle(service, typed, local_asker(conversation, language))
+    outcome = await _handle(service, typed, local_asker(conversation, language))
     if isinstance(outcome, Told):
         return outcome.text
     if isinstance(outcome, Explained):
@@ -86,7 +87,7 @@ async def answer(service: Service, typed: str, asker: Asker, out: TextIO) -> Out
     """Do what was typed and print what comes of it, refusals and outages as sentences."""
     outcome: Outcome | None = None
     try:
-        outcome = await commands.handle(service, typed, asker)
+        outcome = await _handle(service, typed, asker)
         if isinstance(outcome, Answering):
             await stream(service, outcome.turn, asker, out)
         elif isinstance(outcome, Explained):
@@ -102,6 +103,15 @@ async def answer(service: Service, typed: str, asker: Asker, out: TextIO) -> Out
     out.write("\n\n")
     out.flush()
     return outcome
+
+
+async def _handle(service: Service, typed: str, asker: Asker) -> Outcome:
+    """Do what was typed; a number alone chooses from what the last answer offers. Raises PajamaError."""
+    if typed.strip().isdecimal() and (turn := await service.latest_turn(asker.place)) is not None:
+        offered = choices_of(turn)
+        if 0 < int(typed) <= len(offered):
+            return await commands.choose(service, turn, offered[int(typed) - 1].entry_id, asker)
+    return await commands.handle(service, typed, asker)
 
 
 async def stream(service: Service, turn: TurnView, asker: Asker, out: TextIO) -> None:

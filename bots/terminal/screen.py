@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import TextIO
 
+from bots.answers import shown
 from bots.delivery import Chunk
 from bots.explanation import facts, notes, prompt_lines
 from bots.texts import failure_sentence, text
@@ -82,7 +83,8 @@ def said(turn: TurnView, language: str) -> str:
 
 def _ended(turn: TurnView, language: str) -> list[str]:
     """What an ended Turn shows: its answer, and why that is not all."""
-    answer = [printable(turn.answer.text)] if turn.answer and turn.answer.text else []
+    words = shown(turn)
+    answer = [printable(words)] if words else []
     if turn.state is TurnState.FAILED:
         return [*answer, failure_sentence(turn.failure, language)]
     return [*answer, text("stopped", language)] if turn.state is TurnState.CANCELLED else answer

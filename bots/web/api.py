@@ -75,17 +75,7 @@ async def say(said: MessageRequest, who: CurrentVisitor, service: CurrentService
     The id is the visitor's own: two of them may make the same one.
     """
     asker = commands.Asker(who.place, who.person, f"{who.session_id}:{said.event_id}", language)
-    match await commands.handle(service, said.text, asker):
-        case commands.Answering(turn=view):
-            return TakenBody(turn=await turn_body(service, view, language))
-        case commands.PassedOn():
-            return TakenBody(reply=text("handoff_passed_on", language))
-        case commands.Told(text=reply, forgotten=forgotten):
-            return TakenBody(reply=reply, forgotten=forgotten)
-        case commands.Explained(explanation=explanation):
-            return TakenBody(why=explanation.turn.turn_id)
-        case commands.Exported(name=name, document=document):
-            return TakenBody(document=DocumentBody(name=name, text=document.decode()))
+    return await _taken(service, await commands.handle(service, said.text, asker), language)
 
 
 @router.get("/turns/{turn_id}")
@@ -123,6 +113,16 @@ async def regenerate(turn_id: int, who: CurrentVisitor, service: CurrentService,
     return TakenBody(turn=await turn_body(service, view, language))
 
 
+@router.post("/turns/{turn_id}/choices/{entry_id}")
+async def choose(
+    turn_id: int, entry_id: int, who: CurrentVisitor, service: CurrentService, language: Language
+) -> TakenBody:
+    """Ask what was offered below the answer; twice is once."""
+    asker = commands.Asker(who.place, who.person, "choice", language)
+    asked = await commands.choose(service, await service.turn(who.place, turn_id), entry_id, asker)
+    return await _taken(service, asked, language)
+
+
 @router.post("/turns/{turn_id}/feedback", status_code=204)
 async def feedback(turn_id: int, rated: FeedbackRequest, who: CurrentVisitor, service: CurrentService) -> None:
     """Rate the answer, or take the rating back."""
@@ -139,6 +139,20 @@ async def why(turn_id: int, who: CurrentVisitor, service: CurrentService, langua
 async def reset(who: CurrentVisitor, service: CurrentService) -> None:
     """Start anew."""
     await service.reset(who.place)
+
+
+async def _taken(service: Service, outcome: commands.Outcome, language: str) -> TakenBody:
+    match outcome:
+        case commands.Answering(turn=view):
+            return TakenBody(turn=await turn_body(service, view, language))
+        case commands.PassedOn():
+            return TakenBody(reply=text("handoff_passed_on", language))
+        case commands.Told(text=reply, forgotten=forgotten):
+            return TakenBody(reply=reply, forgotten=forgotten)
+        case commands.Explained(explanation=explanation):
+            return TakenBody(why=explanation.turn.turn_id)
+        case commands.Exported(name=name, document=document):
+            return TakenBody(document=DocumentBody(name=name, text=document.decode()))
 
 
 def _why_body(told: Explanation, language: str) -> WhyBody:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from core.faq.finding import Finding, Given
 from core.history import GenerationView, TurnView
 from core.service import MAX_COMMENT_CHARS
 from core.values import FinishReason, Rating, TurnState, Usage
@@ -60,6 +61,32 @@ class AnswerBody(BaseModel):
         return cls.model_validate(view, from_attributes=True)
 
 
+class ChoiceBody(BaseModel):
+    """A question that may be chosen."""
+
+    entry_id: int
+    question: str
+
+
+class FindingBody(BaseModel):
+    """What a FAQ gave. `lead` is the sentence above the answer; it may be all there is. `sources` stand below it."""
+
+    outcome: Given
+    lead: str
+    sources: list[str]
+    choices: list[ChoiceBody]
+
+    @classmethod
+    def of(cls, finding: Finding, *, lead: str, sources: list[str]) -> FindingBody:
+        """The finding with its sentences."""
+        return cls(
+            outcome=finding.outcome,
+            lead=lead,
+            sources=sources,
+            choices=[ChoiceBody(entry_id=each.entry_id, question=each.question) for each in finding.choices],
+        )
+
+
 class TurnBody(BaseModel):
     """One Turn as the page shows it. `status` is the sentence below it; `failure` says why there is no answer.
 
@@ -77,9 +104,12 @@ class TurnBody(BaseModel):
     status: str
     failure: Refusal | None
     answer: AnswerBody | None
+    finding: FindingBody | None
 
     @classmethod
-    def of(cls, view: TurnView, *, said: str, status: str, failure: Refusal | None) -> TurnBody:
+    def of(
+        cls, view: TurnView, *, said: str, status: str, failure: Refusal | None, finding: FindingBody | None
+    ) -> TurnBody:
         """The Turn that `view` shows."""
         return cls(
             turn_id=view.turn_id,
@@ -93,6 +123,7 @@ class TurnBody(BaseModel):
             status=status,
             failure=failure,
             answer=AnswerBody.of(view.answer) if view.answer else None,
+            finding=finding,
         )
 
 

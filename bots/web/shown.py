@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bots.answers import finding_of, lead, sources
 from bots.texts import failure_sentence, text
-from bots.web.schemas import Refusal, TurnBody
+from bots.web.schemas import FindingBody, Refusal, TurnBody
 from core.history import TurnView
 from core.service import Service
 from core.values import TurnState
@@ -23,7 +24,16 @@ async def turn_body(service: Service, view: TurnView, language: str) -> TurnBody
     if view.state is TurnState.FAILED:
         failure = Refusal(code=view.failure or "error", message=failure_sentence(view.failure, language))
     said = text("not_kept", language) if view.purged else view.text
-    return TurnBody.of(view, said=said, status=await status_of(service, view, language), failure=failure)
+    status = await status_of(service, view, language)
+    return TurnBody.of(view, said=said, status=status, failure=failure, finding=_finding(view, language))
+
+
+def _finding(view: TurnView, language: str) -> FindingBody | None:
+    finding = finding_of(view)
+    if finding is None or view.answer is None:
+        return None
+    above = lead(finding, view.answer.text, language)
+    return FindingBody.of(finding, lead=above, sources=sources(finding, language))
 
 
 async def status_of(service: Service, view: TurnView, language: str) -> str:

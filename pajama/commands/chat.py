@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from rich.status import Status
@@ -63,7 +63,9 @@ def once(typed: str, conversation: str, *, as_json: bool) -> None:
 
         stopped = answered.state is TurnState.CANCELLED
         raise AnswerFailed(text("stopped", language()) if stopped else failure_sentence(answered.failure, language()))
-    _print(_as_json(answered) if as_json else answered.answer.text)
+    from bots.answers import shown
+
+    _print(_as_json(answered) if as_json else shown(answered))
 
 
 def _print(answer: dict[str, object] | str) -> None:
@@ -80,6 +82,7 @@ def _as_json(turn: TurnView) -> dict[str, object]:
     return {
         "turn": turn.turn_id,
         "text": turn.answer.text,
+        "faq": asdict(turn.answer.finding) if turn.answer.finding is not None else None,
         "model": turn.answer.model,
         "usage": turn.answer.usage.model_dump(),
         "timings_ms": turn.answer.timings_ms,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from bots.delivery import Chunk
 from core.errors import DeliveryFailed
+from core.faq.finding import Choice
 
 LIMIT = 120
 
@@ -35,6 +36,7 @@ class Posted:
     final: bool
     last: bool = True
     whole: str | None = None
+    choices: tuple[Choice, ...] = ()
 
 
 @dataclass
@@ -67,22 +69,40 @@ class Channel:
             self._changed.clear()
             await self._changed.wait()
 
-    def post(self, text: str, nonce: str, *, final: bool = True, last: bool = True, whole: str | None = None) -> str:
+    def post(
+        self,
+        text: str,
+        nonce: str,
+        *,
+        final: bool = True,
+        last: bool = True,
+        whole: str | None = None,
+        choices: tuple[Choice, ...] = (),
+    ) -> str:
         """A new message; the same nonce again is the old one, as it stands."""
         self._arrive()
         assert len(nonce) <= 25
         if nonce not in self._nonces:
             assert 0 < len(text) <= LIMIT
             self._nonces[nonce] = f"m{len(self._nonces)}"
-            self.messages[self._nonces[nonce]] = Posted(text, final, last, whole)
+            self.messages[self._nonces[nonce]] = Posted(text, final, last, whole, choices)
         self._leave()
         return self._nonces[nonce]
 
-    def change(self, message_id: str, text: str, *, final: bool, last: bool = True, whole: str | None = None) -> None:
+    def change(
+        self,
+        message_id: str,
+        text: str,
+        *,
+        final: bool,
+        last: bool = True,
+        whole: str | None = None,
+        choices: tuple[Choice, ...] = (),
+    ) -> None:
         """Another text for a message."""
         self._arrive()
         assert 0 < len(text) <= LIMIT
-        self.messages[message_id] = Posted(text, final, last, whole)
+        self.messages[message_id] = Posted(text, final, last, whole, choices)
         self.edits += 1
         self._leave()
 
@@ -122,13 +142,17 @@ class ChannelSink:
         return self._edit_interval_s
 
     async def send(self, chunk: Chunk) -> str:
-        return self._channel.post(chunk.text, chunk.nonce, final=chunk.final, last=chunk.last, whole=chunk.whole)
+        return self._channel.post(chunk.text, chunk.nonce, **_marks(chunk))
 
     async def edit(self, external_id: str, chunk: Chunk) -> None:
-        self._channel.change(external_id, chunk.text, final=chunk.final, last=chunk.last, whole=chunk.whole)
+        self._channel.change(external_id, chunk.text, **_marks(chunk))
 
     async def remove(self, external_id: str) -> None:
         self._channel.take_away(external_id)
 
     async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
         self._channel.post(sentence, nonce)
+
+
+def _marks(chunk: Chunk) -> dict[str, Any]:
+    return {"final": chunk.final, "last": chunk.last, "whole": chunk.whole, "choices": chunk.choices}

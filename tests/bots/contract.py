@@ -15,12 +15,16 @@ from typing import Protocol
 import pytest
 
 from bots.texts import failure_sentence, sentence_for, text
-from core.errors import Busy, EmptyMessage, FailureCode, MessageTooLong, UnknownCommand
+from core.errors import Busy, EmptyMessage, FailureCode, MessageTooLong, UnknownCollection, UnknownCommand
+from core.faq.entry import Entry
 from core.service import Service
 from core.settings import Settings
 from core.values import InboundMessage, Person, Place, TurnState
 from tests.bots.scripted_worker import Failure, Gate, ScriptedWorker
 
+HOURS = Entry("hours", ("When are you open?", "What are the opening hours?"), "From **nine** to five.")
+PARKING = Entry("parking", ("Where can I park?", "Is there a car park?"), "Behind the house.")
+BOTH = "opening hours of the car park"
 LONG = "".join(f"word {number} of a long answer.\n" for number in range(400))
 
 
@@ -148,6 +152,39 @@ class AdapterContract:
         counts = text("privacy_forgotten", platform.language, messages=1, answers=1, comments=0)
         assert without_space(counts) in together(platform)
         assert [turn.purged for turn in await service.history(platform.place)] == [True]
+
+    async def test_a_curated_answer_is_shown_word_for_word_with_its_source(
+        self, platform: Platform, service: Service, worker: ScriptedWorker
+    ) -> None:
+        worker.know(HOURS, PARKING)
+        await platform.post("when are you open", "e1")
+        source = text("faq_source", platform.language, question=HOURS.question)
+        assert together(platform) == without_space(HOURS.answer + source)
+        (turn,) = await service.history(platform.place)
+        assert turn.answer is not None and turn.answer.text == HOURS.answer
+
+    async def test_between_two_entries_the_person_is_shown_both(
+        self, platform: Platform, worker: ScriptedWorker
+    ) -> None:
+        worker.know(HOURS, PARKING)
+        await platform.post(BOTH, "e1")
+        shown = together(platform)
+        assert shown.startswith(without_space(text("faq_which", platform.language)))
+        assert without_space(HOURS.question) in shown and without_space(PARKING.question) in shown
+
+    async def test_what_no_entry_answers_is_not_made_up(self, platform: Platform, worker: ScriptedWorker) -> None:
+        worker.know(HOURS, PARKING)
+        await platform.post("/faq Who painted the Mona Lisa?", "e1")
+        assert without_space(text("faq_unknown", platform.language)) in together(platform)
+
+    async def test_a_faq_that_is_not_there_is_refused_with_those_that_are(
+        self, platform: Platform, service: Service, worker: ScriptedWorker
+    ) -> None:
+        worker.know(HOURS, PARKING)
+        await platform.post("/faq collection=shpo when?", "e1")
+        refusal = sentence_for(UnknownCollection("shpo", ("shop",)), platform.language)
+        assert without_space(refusal) in together(platform)
+        assert await service.history(platform.place) == []
 
     @pytest.mark.parametrize("words", [[], ["alpha "]], ids=["at once", "in mid-answer"])
     async def test_a_failed_answer_ends_with_an_apology(

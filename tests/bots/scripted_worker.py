@@ -1,7 +1,8 @@
 """A worker without a model: the real claim, streams and finish, with words from a script.
 
 `{"hello": ["Hi", " there"]}` answers "hello" so; anything else is answered with an echo. A `Gate` among the words waits
-until the test opens it, so that a test can look at a half-written answer without sleeping.
+until the test opens it, so that a test can look at a half-written answer without sleeping. What it `know`s, it answers
+from a FAQ first, as a real worker does, but that nothing is ever grounded.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ import redis
 from core import recipes
 from core.database import Database
 from core.errors import FailureCode, LeaseLost
+from core.faq import collections
+from core.faq.decision import Outcome as Step
+from core.faq.entry import Entry
+from core.faq.finding import Given
+from core.faq.matches import Decided
+from core.faq.search import FaqSearch
 from core.history import load_history
 from core.prompts import PromptPart, PromptRequest, Speech, assemble, version_of
 from core.queue import queue_key
@@ -53,6 +60,7 @@ class ScriptedWorker:
         self.script: dict[str, Sequence[Word]] = {}
         self.answered: list[int] = []
         self._settings = settings
+        self._faq: FaqSearch | None = None
         self._database = Database(settings.effective_database_url)
         self._client = connect(settings.redis_url)
         self._publisher = ReplyPublisher(connect(settings.redis_url), settings.redis_prefix, settings.stream_ttl_s)
@@ -60,6 +68,20 @@ class ScriptedWorker:
         self._cancel = threading.Condition()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=target) for target in (self._work, self._listen)]
+
+    def know(self, *entries: Entry, name: str = "shop") -> None:
+        """Bring a collection in for everyone, and answer from it from now on."""
+        with self._database.write() as session:
+            collections.upsert(session, collections.create(session, name, None, _now()), entries, _now())
+        search = FaqSearch(self._database, None)
+        search.refresh()
+        self._faq = search
+
+    def know_nothing(self, name: str = "shop") -> None:
+        """Take the collection away, and let the script speak again."""
+        with self._database.write() as session:
+            collections.delete(session, collections.find(session, name, None, lock=True), _now())
+        self._faq = None
 
     def start(self) -> ScriptedWorker:
         """Start to answer."""
@@ -109,7 +131,8 @@ class ScriptedWorker:
         began = time.monotonic()
         self._publish(turn, ReplyEventKind.STARTED)
         text, state, failure = "", TurnState.DONE, None
-        for word in self._words(turn):
+        decided, words = self._from_faq(turn)
+        for word in self._words(turn) if words is None else words:
             if isinstance(word, Failure):
                 state, failure = TurnState.FAILED, word.code
                 break
@@ -119,7 +142,20 @@ class ScriptedWorker:
             state = TurnState.CANCELLED
         if not self._stop.is_set():
             with suppress(LeaseLost):  # a test gave the Turn back to the queue meanwhile
-                self._finish(turn, text, state, failure, (time.monotonic() - began) * 1000)
+                self._finish(turn, text, state, failure, (time.monotonic() - began) * 1000, decided)
+
+    def _from_faq(self, turn: ClaimedTurn) -> tuple[Decided | None, list[str] | None]:
+        """What a FAQ gives, and the words of it; None where the script is to speak."""
+        if self._faq is None or turn.recipe not in ("chat", "faq"):
+            return None, None
+        wanted = turn.arguments.get("collection")
+        names = (wanted,) if wanted else None
+        verdict = self._faq.search(turn.workspace_id, turn.text, day=_now().date(), names=names)
+        given = {Step.ANSWER: Given.ANSWER, Step.ASK: Given.ASK, Step.GROUND: Given.PASSAGE}.get(verdict.outcome)
+        if given is None:
+            return verdict.decided(Given.ABSTAIN), [] if turn.recipe == "faq" else None
+        nearest = verdict.decision.matches[0].hit.stored.entry.answer
+        return verdict.decided(given), [] if given is Given.ASK else [nearest]
 
     def _words(self, turn: ClaimedTurn) -> Iterator[str | Failure]:
         for word in self.script.get(turn.text, ["You", " said", f": {turn.text}"]):
@@ -138,7 +174,13 @@ class ScriptedWorker:
         return self._cancelled.get(turn.turn_id, 0) >= turn.fence
 
     def _finish(
-        self, turn: ClaimedTurn, text: str, state: TurnState, failure: FailureCode | None, total_ms: float
+        self,
+        turn: ClaimedTurn,
+        text: str,
+        state: TurnState,
+        failure: FailureCode | None,
+        total_ms: float,
+        decided: Decided | None,
     ) -> None:
         usage = Usage(prompt_tokens=20, cached_tokens=4, completion_tokens=len(text.split()))
         reason = {TurnState.CANCELLED: FinishReason.CANCELLED, TurnState.FAILED: FinishReason.ERROR}
@@ -159,6 +201,7 @@ class ScriptedWorker:
                 prompt=record,
                 sources=sources,
                 timings_ms={"queue": 1.5, "first_token": 7.25, "total": total_ms},
+                decided=decided if state is TurnState.DONE else None,
             )
             finish(session, outcome, _now())
         self._publish(turn, ReplyEventKind(state.value), offset=len(text), usage=usage, failure=failure)

@@ -14,7 +14,8 @@ from bots import commands
 from bots.commands import Answering, Asker, Call, Told, parse
 from bots.replies import watch
 from bots.texts import sentence_for, text
-from core.errors import AccessDenied, AdminsOnly, BadSetting, NotAllowed, UnknownSetting
+from core.errors import AccessDenied, AdminsOnly, BadSetting, NotAllowed, UnknownCollection, UnknownSetting
+from core.faq.entry import Entry
 from core.presence import WorkerStatus
 from core.redis import connect, worker_key
 from core.service import Service
@@ -68,6 +69,18 @@ class TestParsing:
 
 
 class TestSettings:
+    async def test_faqs_are_chosen_by_name_and_a_wrong_name_is_told_the_right_ones(
+        self, service: Service, worker: ScriptedWorker
+    ) -> None:
+        worker.know(Entry("hours", ("When?",), "At nine."))
+        assert "faq-only" in await told(service, "/settings faq_mode FAQ-only")
+        assert "shop" in await told(service, "/settings faq_collections here=channel shop")
+        with pytest.raises(UnknownCollection) as refused:
+            await told(service, "/settings faq_collections shpo")
+        assert "shop" in sentence_for(refused.value, "en")
+        here = (await service.workspace_settings(PLACE)).for_channel("general")
+        assert (here.faq_mode, here.faq_collections) == ("faq-only", ("shop",))
+
     async def test_all_are_shown_with_their_meaning_in_the_askers_language(self, service: Service) -> None:
         shown = await told(service, "/settings", language="zh-CN")
         assert all(f"`{name}`: {text('setting_unset', 'zh-CN')}" in shown for name in NAMES)

@@ -37,6 +37,7 @@ export const api = {
   send: (text, eventId) => call("POST", "/api/messages", { text, event_id: eventId }),
   stop: (id) => call("POST", `/api/turns/${id}/stop`),
   regenerate: (id) => call("POST", `/api/turns/${id}/regenerate`),
+  choose: (id, entryId) => call("POST", `/api/turns/${id}/choices/${entryId}`),
   feedback: (id, rating, comment) => call("POST", `/api/turns/${id}/feedback`, { rating, comment }),
   why: (id) => call("GET", `/api/turns/${id}/why`),
   turn: (id) => call("GET", `/api/turns/${id}`),

@@ -98,7 +98,7 @@ function watch(element) {
       streams.delete(element.id);
       const follows = atEnd();
       element.show(turn);
-      announce(turn.failure ? turn.failure.message : element.answer, true);
+      announce(turn.failure ? turn.failure.message : element.spoken, true);
       refresh();
       if (follows) toEnd();
     },
@@ -170,6 +170,12 @@ const actions = {
       const { turn: again } = await api.regenerate(turn.id);
       turn.write("");
       add(again);
+    }),
+  choose: (turn, button) =>
+    attempt(async () => {
+      const { turn: asked } = await api.choose(turn.id, button.dataset.entry);
+      add(asked);
+      toEnd();
     }),
   up: (turn) => attempt(() => rate(turn, turn.rating === "up" ? null : "up")),
   down: (turn) => {

@@ -21,6 +21,7 @@ from core.database import Database
 from core.errors import NotAllowed, QuotaUsed
 from core.models import Feedback, Turn
 from core.values import Rating, TurnState
+from tests.bots.contract import BOTH, HOURS, PARKING
 from tests.bots.discord.conftest import Bot, answered, anywhere, buttons, eventually
 from tests.bots.discord.looking import words_kept
 from tests.bots.discord.standin import routes
@@ -308,6 +309,27 @@ class TestButtons:
         await bot.stop()
         await bot.start()
         assert "scripted-model" in await (await asked.press(ann, answer, text("button_why"))).answered()
+
+    async def test_what_is_offered_is_asked_by_its_button_also_after_a_restart(
+        self, discord: StandInDiscord, bot: Bot, asked: Channel, ann: User, bob: User, worker: ScriptedWorker
+    ) -> None:
+        worker.know(HOURS, PARKING)
+        await asked.say(ann, BOTH, mentions=[discord.bot])
+        await asked.until(text("faq_which"))
+        await bot.settled()
+        (offer,) = asked.answers
+        await bot.stop()
+        await bot.start()
+        parking = f"{1 if f'1. {PARKING.question}' in offer.content else 2}. {PARKING.question}"
+        await (await asked.press(bob, offer, parking)).until(sentence_for(NotAllowed(), "en"))
+        for _ in range(2):
+            await asked.press(ann, offer, parking)
+        answer = await answered(asked, text("faq_source", question=PARKING.question))
+        await bot.settled()
+        assert answer.content.startswith(PARKING.answer)
+        assert answer.reference is not None and answer.reference["message_id"] == str(offer.id)
+        assert [message.content for message in asked.answers].count(answer.content) == 1
+        assert text("faq_which") in offer.content, "what was offered stays"
 
     async def test_a_button_from_another_guild_finds_nothing(
         self, discord: StandInDiscord, asked: Channel, ann: User, database: Database

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bots.texts import text
 from core.service import Service
 from core.values import Person, Place, Rating, TurnState
+from tests.bots.contract import BOTH, HOURS, PARKING
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 from tests.bots.slack.conftest import Bot
 from tests.bots.slack.standin.channel import Channel
@@ -210,3 +211,24 @@ async def test_a_dm_makes_nobody_an_admin_of_the_workspace(
     await dm.say(ann, "/settings persona A pirate")
     await dm.until("Only people who manage")
     await bot.settled()
+
+
+async def test_what_is_offered_is_asked_by_its_button(
+    bot: Bot, worker: ScriptedWorker, acme: Team, slack: StandInSlack, general: Channel, ann: User, bob: User
+) -> None:
+    worker.know(HOURS, PARKING)
+    question = await general.say(ann, f"<@BOT> {BOTH}")
+    await general.until(text("faq_which"))
+    await bot.settled()
+    (offer,) = general.answers
+    number = 1 if f"1. {PARKING.question}" in offer.read else 2
+    await acme.press(bob, offer, f"pajama_choose_{number}")
+    await slack.until(lambda: any(text("error_not_allowed") in message.read for message in general.seen_by(bob)))
+    for _ in range(2):
+        await acme.press(ann, offer, f"pajama_choose_{number}")
+    await general.until(PARKING.answer)
+    await bot.settled()
+    assert len(general.answers) == 2
+    answer = general.answers[1]
+    assert answer.thread_ts == question.ts
+    assert text("faq_source", question=PARKING.question) in answer.read

@@ -16,12 +16,14 @@ from bots.terminal.chat import local_asker
 from bots.texts import failure_sentence, text
 from core.database import Database
 from core.errors import FailureCode, UnknownCommand
+from core.history import TurnView
 from core.redis import connect
 from core.service import Service
 from core.settings import Settings
 from core.streams import ReplyPublisher
 from core.turns import claim
 from core.values import InboundMessage, Place, ReplyEvent, ReplyEventKind, TurnState
+from tests.bots.contract import BOTH, HOURS, PARKING
 from tests.bots.scripted_worker import Failure, Gate, ScriptedWorker
 from tests.bots.terminal.keyboard import Screen, chatting
 
@@ -50,6 +52,34 @@ def begun_by_a_worker_that_died(settings: Settings, database: Database, words: s
 @pytest.fixture
 def screen() -> Screen:
     return Screen()
+
+
+class TestChoosing:
+    async def test_a_number_chooses_from_what_is_offered(
+        self, service: Service, worker: ScriptedWorker, screen: Screen
+    ) -> None:
+        worker.know(HOURS, PARKING)
+        async with chatting(service, screen) as keys:
+            keys.send_text(BOTH + ENTER)
+            await screen.until(PARKING.question)
+            number = 1 if f"1. {PARKING.question}" in screen.getvalue() else 2
+            keys.send_text(f"{number}{ENTER}")
+            await screen.until(PARKING.answer)
+        turns = await service.history(HERE.place)
+        assert [turn.text for turn in turns] == [BOTH, PARKING.question]
+
+    @pytest.mark.parametrize("typed", ["0", "4", "1.", "one"])
+    async def test_anything_else_is_something_said(self, service: Service, worker: ScriptedWorker, typed: str) -> None:
+        worker.know(HOURS, PARKING)
+        await ask_once(service, BOTH)
+        said = await ask_once(service, typed)
+        assert isinstance(said, TurnView)
+        assert said.text == typed
+
+    async def test_without_an_offer_a_number_is_a_message(self, service: Service, worker: ScriptedWorker) -> None:
+        said = await ask_once(service, "1")
+        assert isinstance(said, TurnView)
+        assert said.text == "1"
 
 
 class TestTyping:

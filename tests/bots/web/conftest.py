@@ -15,6 +15,7 @@ from bots.web.server import Server, listen, make_server, url_of
 from core.database import Database, upgrade
 from core.service import open_service
 from core.settings import Settings
+from tests.bots.contract import HOURS, PARKING
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 
 
@@ -86,3 +87,11 @@ def gate(site: Site) -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.set()
+
+
+@pytest.fixture
+def shop(site: Site) -> Iterator[None]:
+    """The worker knows the FAQ `shop`."""
+    site.worker.know(HOURS, PARKING)
+    yield
+    site.worker.know_nothing()

@@ -23,6 +23,7 @@ from core.errors import FailureCode, SettingsError
 from core.models import Delivery, Feedback, Turn
 from core.settings import Settings
 from core.values import DeliveryState
+from tests.bots.contract import BOTH, HOURS, PARKING
 from tests.bots.scripted_worker import Failure, Gate
 from tests.bots.web.conftest import Site, served
 from tests.bots.web.visiting import asked, events, followed, followed_live, say, shown
@@ -31,6 +32,43 @@ from tests.bots.web.visiting import asked, events, followed, followed_live, say,
 def delivered_at(site: Site, turn_id: int) -> datetime | None:
     with site.database.read() as session:
         return session.get_one(Turn, turn_id).delivered_at
+
+
+@pytest.mark.usefixtures("shop")
+class TestFaq:
+    def test_a_curated_answer_comes_with_its_source(self, visitor: httpx.Client) -> None:
+        end = followed(visitor, asked(visitor, "when are you open"))[-1].data
+        assert end["answer"]["text"] == HOURS.answer
+        assert end["finding"] == {
+            "outcome": "answer",
+            "lead": "",
+            "sources": [text("faq_source", question=HOURS.question)],
+            "choices": [],
+        }
+
+    def test_what_is_offered_may_be_chosen_once(self, visitor: httpx.Client) -> None:
+        turn_id = asked(visitor, BOTH)
+        finding = followed(visitor, turn_id)[-1].data["finding"]
+        assert finding["lead"] == text("faq_which")
+        parking = next(choice for choice in finding["choices"] if choice["question"] == PARKING.question)
+        path = f"/api/turns/{turn_id}/choices/{parking['entry_id']}"
+        first, second = (visitor.post(path).json()["turn"] for _ in range(2))
+        assert first["turn_id"] == second["turn_id"] != turn_id
+        end = followed(visitor, first["turn_id"])[-1].data
+        assert (end["text"], end["answer"]["text"]) == (PARKING.question, PARKING.answer)
+
+    def test_what_was_not_offered_is_not_there(self, site: Site, visitor: httpx.Client) -> None:
+        turn_id = asked(visitor, BOTH)
+        followed(visitor, turn_id)
+        assert visitor.post(f"/api/turns/{turn_id}/choices/999").status_code == 404
+        with site.visitor() as other:
+            assert other.post(f"/api/turns/{turn_id}/choices/1").status_code == 404
+
+    def test_silence_is_a_sentence_in_the_visitors_language(self, site: Site) -> None:
+        with site.visitor(**{"Accept-Language": "zh-CN"}) as visitor:
+            end = followed(visitor, asked(visitor, "/faq Who painted the Mona Lisa?"))[-1].data
+        assert end["finding"]["lead"] == text("faq_unknown", "zh-CN")
+        assert end["answer"]["text"] == ""
 
 
 class TestAnswer:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from bots.texts import text
 from core.errors import FailureCode
 from core.models import Feedback
+from tests.bots.contract import BOTH, HOURS, PARKING
 from tests.bots.scripted_worker import Failure, Gate, Word
 from tests.bots.web.conftest import Site
 
@@ -110,6 +111,34 @@ def last_answer(page: Page) -> Locator:
 
 def ended(page: Page, state: str = "done") -> None:
     expect(page.locator(".turn").last).to_have_attribute("data-state", state)
+
+
+@pytest.mark.usefixtures("shop")
+class TestFaq:
+    def test_a_curated_answer_shows_its_source(self, page: Page) -> None:
+        source = text("faq_source", question=HOURS.question)
+        say(page, "When are you open?")
+        expect(last_answer(page)).to_have_text("From nine to five.")
+        ended(page)
+        expect(page.locator(".turn").last.get_by_role("list", name="Sources")).to_have_text(source)
+        expect(page.locator("#announcer")).to_contain_text(source)
+
+    def test_what_is_offered_is_asked_with_a_click_or_a_key(self, page: Page) -> None:
+        say(page, BOTH)
+        ended(page)
+        expect(page.locator(".turn").last.locator(".lead")).to_have_text(text("faq_which"))
+        page.get_by_role("button", name=PARKING.question).focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".said").last).to_have_text(PARKING.question)
+        expect(last_answer(page)).to_have_text(PARKING.answer)
+        page.reload()
+        expect(page.get_by_role("button", name=PARKING.question)).to_be_visible()
+
+    def test_what_is_not_known_is_told(self, page: Page) -> None:
+        say(page, "/faq Who painted the Mona Lisa?")
+        ended(page)
+        expect(page.locator(".turn").last.locator(".lead")).to_have_text(text("faq_unknown"))
+        expect(page.locator(".turn").last.get_by_role("button", name="Copy")).to_be_hidden()
 
 
 class TestConversation:
