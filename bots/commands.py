@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bots import managing, privacy
+from bots import handoff, managing, privacy
 from bots.texts import text
 from core import conversations, workspaces
 from core.conversations import PLAIN
@@ -115,6 +115,7 @@ COMMANDS: dict[str, Command] = {
             ),
             recipe="understand",
         ),
+        Command("human", "command_human", (Option("reason", "option_human", rest=True),)),
         Command("status", "command_status"),
         Command("persona", "command_persona", (_HERE, Option("text", "option_persona", rest=True))),
         Command(
@@ -414,6 +415,10 @@ async def _privacy(service: Service, call: Call, asker: Asker) -> Outcome:
             return Told(privacy.notice(notice, asker.language))
 
 
+async def _human(service: Service, call: Call, asker: Asker) -> Outcome:
+    return Told(await handoff.ask(service, asker, call.arguments.get("reason", "")))
+
+
 async def _help(service: Service, call: Call, asker: Asker) -> Outcome:
     theirs = [command for command in COMMANDS.values() if asker.admin or not command.admin]
     lines = [f"- `{command.usage}`: {text(command.description, asker.language)}" for command in theirs]
@@ -451,6 +456,7 @@ _ACTIONS: dict[str, Callable[[Service, Call, Asker], Awaitable[Outcome]]] = {
     "regenerate": _regenerate,
     "why": _why,
     "feedback": _feedback,
+    "human": _human,
     "status": _status,
     "persona": _persona,
     "settings": _settings,

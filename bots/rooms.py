@@ -36,6 +36,10 @@ class Rooms:
         """What is set for this channel. Raises DatabaseUnavailable."""
         return (await self._of_workspace(workspace)).for_channel(channel)
 
+    async def staff_channel(self, workspace: str) -> str | None:
+        """The channel whose people are asked for help. Raises DatabaseUnavailable."""
+        return (await self._of_workspace(workspace)).staff_channel
+
     def forget_settings(self, workspace: str) -> None:
         """Read the settings again at the next message."""
         self._settings.pop(workspace, None)

@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 _AGAIN_S = 1.0
 _QUIET_S = 5.0
+_CANCEL_AGAIN_S = 0.1
 
 
 class Bell:
@@ -36,7 +37,7 @@ class Bell:
 
     async def ring(self) -> None:
         """Call everybody who waits, here and in other processes."""
-        self._hear()
+        self.ring_here()
         try:
             await self._client.publish(self._channel, "1")
         except (RedisError, OSError) as error:
@@ -53,11 +54,12 @@ class Bell:
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+        while self._listening is not None and not self._listening.done():
+            self._listening.cancel()  # which the client may swallow as a message comes
+            await asyncio.wait({self._listening}, timeout=_CANCEL_AGAIN_S)
 
-    def _hear(self) -> None:
+    def ring_here(self) -> None:
+        """Call everybody who waits in this process."""
         self._rung += 1
         self._next.set()
         self._next = asyncio.Event()
@@ -67,10 +69,10 @@ class Bell:
             try:
                 async with self._client.pubsub(ignore_subscribe_messages=True) as subscriber:
                     await subscriber.subscribe(self._channel)
-                    self._hear()  # what rang before nobody heard
+                    self.ring_here()  # what rang before nobody heard
                     while True:
                         if await subscriber.get_message(timeout=_QUIET_S) is not None:
-                            self._hear()
+                            self.ring_here()
             except (RedisError, OSError) as error:
                 log.warning("The bell is not heard.", action="bell_unheard", reason=str(error))
             await asyncio.sleep(_AGAIN_S)

@@ -253,12 +253,12 @@ class HandedOff(Conflict):
 
 
 class HandoffTaken(Conflict):
-    """Somebody else has it already. `name` is who, empty where that is not known."""
+    """Somebody else has it already. `name` is who, `?` where that is not known."""
 
     code = "handoff_taken"
 
-    def __init__(self, name: str = "") -> None:
-        super().__init__(f"{name or 'Somebody else'} has this hand-off already.")
+    def __init__(self, name: str = "?") -> None:
+        super().__init__(f"{name} has this hand-off already.")
         self.name = name
 
 

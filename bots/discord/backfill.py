@@ -18,6 +18,7 @@ from bots.discord.messages import Messages
 from bots.discord.places import PLATFORM, channel_of
 from core.backfill import BackfillPoint
 from core.errors import ServiceUnavailable
+from core.handoffs.views import HandoffView
 from core.service import Service
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,8 @@ class Backfill:
     async def run(self) -> int:
         """Take what was missed. Returns how many messages were looked at."""
         points = await self._service.backfill_points(PLATFORM, datetime.now(UTC) - SPOKEN_WITHIN)
-        looks = [asyncio.create_task(self._channel(channel, after)) for channel, after in _newest(points).items()]
+        channels = _of_handoffs(await self._service.desk.open_handoffs(PLATFORM)) | _newest(points)
+        looks = [asyncio.create_task(self._channel(channel, after)) for channel, after in channels.items()]
         self._messages.lines.release()
         seen = sum(await asyncio.gather(*looks))
         log.info("Missed messages were looked for.", action="backfilled", channels=len(looks), messages=seen)
@@ -67,6 +69,16 @@ class Backfill:
                     "A channel cannot be read.", action="backfill_failed", channel=channel_id, reason=str(error)
                 )
             return seen
+
+
+def _of_handoffs(views: Iterable[HandoffView]) -> dict[int, datetime]:
+    """From when on both sides of each open hand-off are read: what is said there is brought once."""
+    oldest = datetime.now(UTC) - MISSED_WITHIN
+    found: dict[int, datetime] = {}
+    for view in views:
+        threads = [int(view.notice_id)] if view.notice_id is not None else []
+        found |= {channel: max(view.requested_at, oldest) for channel in (channel_of(view.place), *threads)}
+    return found
 
 
 def _newest(points: Iterable[BackfillPoint]) -> dict[int, datetime]:

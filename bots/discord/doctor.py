@@ -24,6 +24,9 @@ NEEDED = discord.Permissions(
 )  # fmt: skip
 """What the bot asks for when it is invited, and what a channel must grant for it to answer there."""
 
+INVITED_WITH = discord.Permissions(NEEDED.value | discord.Permissions(create_public_threads=True).value)
+"""What is asked for beside that: staff's threads, without which they reply to a message instead."""
+
 MAX_SKEW_S = 5.0
 _MOST_GUILDS = 25
 _LOW_STARTS = 50
@@ -32,7 +35,7 @@ _FEW = 5
 
 def invite_url(application_id: int) -> str:
     """The address at which someone who manages a guild adds the bot to it."""
-    return discord.utils.oauth_url(application_id, permissions=NEEDED, scopes=("bot", "applications.commands"))
+    return discord.utils.oauth_url(application_id, permissions=INVITED_WITH, scopes=("bot", "applications.commands"))
 
 
 async def own_invite_url(settings: Settings) -> str:

@@ -14,6 +14,7 @@ from yarl import URL
 from bots.attachments import Attachments
 from bots.courier import Courier
 from bots.discord.backfill import Backfill
+from bots.discord.handoff import HandoffRooms
 from bots.discord.indicator import TypingIndicators
 from bots.discord.interactions import Interactions
 from bots.discord.locales import Locales
@@ -22,6 +23,7 @@ from bots.discord.places import PLATFORM
 from bots.discord.registration import register_commands
 from bots.discord.sink import Sinks
 from bots.pacing import Allowance
+from bots.relaying import Relayer
 from bots.rooms import Rooms
 from core.errors import ServiceUnavailable
 from core.service import Service
@@ -54,8 +56,11 @@ class Handlers:
         self.typing, locales = TypingIndicators(client, allowance), Locales(service)
         sinks = Sinks(client, allowance, self.typing)
         self.courier = Courier(service, sinks.open, sinks.waiting)
-        self.messages = Messages(client, service, self.courier, rooms, attachments, self.typing, locales)
-        self.interactions = Interactions(client, service, self.courier, rooms, attachments, locales)
+        handoffs = HandoffRooms(client, service, rooms)
+        self.messages = Messages(client, service, self.courier, rooms, attachments, self.typing, locales, handoffs)
+        self.interactions = Interactions(client, service, self.courier, rooms, attachments, locales, handoffs)
+        self._relayer = Relayer(service, PLATFORM, handoffs)
+        self._relaying: asyncio.Task[None] | None = None
         self._backfill = Backfill(client, service, self.messages)
         self._resumed = False
 
@@ -76,6 +81,7 @@ class Handlers:
             self._resumed = True
             waiting = await once_there(lambda: self.courier.resume(PLATFORM))
             log.info("Answers of before are delivered.", action="discord_resumed", turns=waiting)
+            self._relaying = asyncio.create_task(self._relayer.run(), name="discord-relaying")
         await once_there(self._backfill.run)
         await register_commands(self._client, self._service)
 
@@ -86,6 +92,13 @@ class Handlers:
                 await self._say_connected()
                 await self._take_over()
             await asyncio.sleep(BEAT_S)
+
+    async def close(self) -> None:
+        """Let go of everything; the next start brings it."""
+        if self._relaying is not None:
+            self._relaying.cancel()
+            await asyncio.gather(self._relaying, return_exceptions=True)
+        await self.courier.close()
 
     async def _take_over(self) -> None:
         try:

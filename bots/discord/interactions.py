@@ -21,6 +21,7 @@ from bots.courier import Courier
 from bots.discord import slash
 from bots.discord.chains import ReplyChains
 from bots.discord.controls import read_id
+from bots.discord.handoff import HandoffRooms
 from bots.discord.inbound import attachments_of, person_of, words_of
 from bots.discord.locales import Locales
 from bots.discord.places import asker_of, is_shared, permissions_of, place_of, settings_channel, workspace_of
@@ -58,9 +59,10 @@ class Interactions:
         rooms: Rooms,
         attachments: Attachments,
         locales: Locales,
+        handoffs: HandoffRooms,
     ) -> None:
         self._client, self._service, self._courier, self._rooms = client, service, courier, rooms
-        self._locales = locales
+        self._locales, self._handoffs = locales, handoffs
         self._attachments, self._chains, self._pressing = attachments, ReplyChains(client), Pressing(service, courier)
 
     async def handle(self, interaction: discord.Interaction) -> None:
@@ -88,9 +90,12 @@ class Interactions:
             case discord.InteractionType.application_command:
                 await self._run(response, slash.call_of(data))
             case discord.InteractionType.component | discord.InteractionType.modal_submit:
-                pressed = read_id(str(data.get("custom_id", "")))
+                custom_id = str(data.get("custom_id", ""))
+                pressed = read_id(custom_id)
                 if pressed is not None:
                     await self._pressing.press(response, pressed)
+                elif (told := await self._handoffs.pressed(response, custom_id)) is not None:
+                    await response.say(told)
             case _:
                 return
 

@@ -19,6 +19,7 @@ from bots.attachments import Attachments
 from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
 from bots.courier import Courier
 from bots.discord.answers import Answers
+from bots.discord.handoff import HandoffRooms
 from bots.discord.hearing import Hearing
 from bots.discord.inbound import is_said_to, words_of
 from bots.discord.indicator import TypingIndicators
@@ -30,7 +31,7 @@ from bots.explanation import prompt_file, summary
 from bots.lines import Lines
 from bots.rooms import Rooms
 from bots.texts import sentence_for, text
-from core.errors import DatabaseUnavailable, EmptyMessage, PajamaError, ServiceUnavailable
+from core.errors import DatabaseUnavailable, EmptyMessage, HandoffNotClaimed, PajamaError, ServiceUnavailable
 from core.history import TurnView
 from core.service import Service
 from core.values import Person, Place, Rating, TurnState
@@ -57,8 +58,9 @@ class Messages:
         attachments: Attachments,
         typing: TypingIndicators,
         locales: Locales,
+        handoffs: HandoffRooms,
     ) -> None:
-        self._client, self._service, self._courier = client, service, courier
+        self._client, self._service, self._courier, self._handoffs = client, service, courier, handoffs
         self._rooms, self._typing, self._speaker = rooms, typing, Speaker(client)
         self._answers, self._hearing = Answers(client, service), Hearing(client)
         self._questions = Questions(client, service, attachments, self._answers, self._hearing, locales)
@@ -79,6 +81,8 @@ class Messages:
         """
         if message.author.bot or self._client.user is None:
             return _nothing
+        if (by_staff := await self._by_staff(message, again=again)) is not None:
+            return by_staff
         settings, ours = await self._known(message)
         if not is_said_to(message, self._client.user, settings, ours):
             self._hearing.hear(message, settings)
@@ -92,6 +96,25 @@ class Messages:
             language = await self._questions.language(message, settings)
             sentence = self._refusal(message, error, language)
             return lambda: self._speaker.reply(message, sentence, language, kind="no")
+
+    async def _by_staff(self, message: discord.Message, *, again: bool) -> Callable[[], Awaitable[None]] | None:
+        """Bring a person what staff write to them; None for any other message."""
+        language = "en"
+        try:
+            view = await self._handoffs.of_message(message)
+            if view is None:
+                return None
+            language = view.staff_language
+            words = await self._questions.words(message, language)
+            told = await self._handoffs.answered(message, view, words)
+        except DatabaseUnavailable as error:
+            log.warning("Whether staff wrote it is not known.", action="staff_unknown", reason=str(error))
+            return None
+        except HandoffNotClaimed as error:
+            told = sentence_for(error, language)
+        if told is None or again:
+            return _nothing
+        return lambda: self._speaker.reply(message, told, language, kind="staff")
 
     def _refusal(self, message: discord.Message, error: PajamaError, language: str) -> str:
         """Why the message is not answered; one that only Discord keeps from being read is not called empty."""

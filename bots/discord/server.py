@@ -78,7 +78,7 @@ async def _connect(
             await client.connect()
         finally:
             beating.cancel()
-            await handlers.courier.close()
+            await handlers.close()
 
 
 async def _log_in(client: discord.Client, settings: Settings) -> None:

@@ -122,7 +122,7 @@ def claim(session: Session, place: Place, handoff_id: int, staff: Staff, now: da
     if handoff.state is HandoffState.CLAIMED and handoff.claimed_by == member.id:
         return Claimed(handoff.id, ())
     if handoff.state is HandoffState.CLAIMED:
-        raise HandoffTaken(name_of(session, handoff.claimed_by) or "")
+        raise HandoffTaken(name_of(session, handoff.claimed_by) or "?")
     if handoff.state is HandoffState.RELEASED:
         raise HandoffNotClaimed
     handoff.state, handoff.claimed_at, handoff.claimed_by = HandoffState.CLAIMED, now, member.id

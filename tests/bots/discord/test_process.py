@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bots.discord.doctor import NEEDED
+from bots.discord.doctor import INVITED_WITH
 from core.settings import Settings, variable
 from pajama.stack import Stack
 from tests.bots.discord.standin.channel import Channel
@@ -164,7 +164,7 @@ class TestDoctor:
 async def test_the_invitation_asks_for_what_is_needed_and_no_more(discord: StandInDiscord, settings: Settings) -> None:
     code, out, _ = await pajama(settings, "discord", "invite-url")
     assert code == 0
-    assert f"client_id={discord.application_id}" in out and f"permissions={NEEDED.value}" in out
+    assert f"client_id={discord.application_id}" in out and f"permissions={INVITED_WITH.value}" in out
 
 
 async def test_an_invitation_that_cannot_be_asked_for_is_one_sentence(

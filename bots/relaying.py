@@ -1,0 +1,146 @@
+"""Relaying: brings what is to be brought in hand-offs onto a platform that keeps messages, in order and once.
+
+Knows the ledger's order: taken with a lease before, noted message by message after. A crash between sends again with the
+same nonce, which the platform (or the sink, by looking it up) recognises. Knows no platform: that is the RelaySink.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from bots import handoff
+from bots.handoff import Post
+from core.errors import DeliveryFailed, LeaseLost, ServiceUnavailable
+from core.handoffs.relays import LEASE_S, Taken
+from core.handoffs.transcripts import Line
+from core.handoffs.views import HandoffView
+from core.service import Service
+from core.values import RelayKind, Side
+
+log = structlog.get_logger(__name__)
+
+POLL_S = LEASE_S / 4
+"""How often SQL is asked where no bell rings, and leases are renewed."""
+
+_AT_ONCE = 20
+
+
+class RelaySink(Protocol):
+    """Where a platform puts what is relayed.
+
+    Its methods retry what is worth it, and raise DeliveryFailed where the platform will never take it.
+    """
+
+    max_chars: int
+
+    async def link(self, view: HandoffView) -> str:
+        """An address at which staff find the conversation; empty where there is none."""
+
+    async def send(self, view: HandoffView, side: Side, post: Post, nonce: str, *, again: bool) -> str:
+        """Make a new message and return the platform's id of it; the same nonce again is the same message.
+
+        `again`: a process that crashed may have sent it.
+        """
+
+    async def edit(self, view: HandoffView, side: Side, external_id: str, post: Post) -> None:
+        """Give the message another text."""
+
+    async def remove(self, view: HandoffView, side: Side, external_id: str) -> None:
+        """Take a message away; one that is gone already is no error."""
+
+
+class Relayer:
+    """One per bot process of a platform."""
+
+    def __init__(self, service: Service, platform: str, sink: RelaySink) -> None:
+        self._service, self._platform, self._sink = service, platform, sink
+        self._tasks: dict[asyncio.Task[None], Taken] = {}
+
+    async def run(self) -> None:
+        """Bring what is there and what comes, without end."""
+        bell = self._service.desk.bell
+        try:
+            while True:
+                rung = bell.rung
+                try:
+                    await self._look()
+                except ServiceUnavailable as error:
+                    log.warning("What is to be relayed is not known.", action="relays_unread", reason=str(error))
+                await bell.after(rung, POLL_S)
+        finally:
+            await self._let_go()
+
+    async def _look(self) -> None:
+        desk = self._service.desk
+        if self._tasks:
+            await desk.hold_relays([(taken.relay_id, taken.fence) for taken in self._tasks.values()])
+        for taken in await desk.take_relays(self._platform, _AT_ONCE):
+            task = asyncio.create_task(self._run(taken), name=f"deliver-relay-{taken.relay_id}")
+            self._tasks[task] = taken
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        self._service.desk.bell.ring_here()  # what waited for it may come now
+
+    async def _let_go(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, taken: Taken) -> None:
+        try:
+            try:
+                await self._bring(taken)
+            except DeliveryFailed as error:
+                log.warning(
+                    "Something of a hand-off cannot be brought.",
+                    action="relay_refused",
+                    handoff_id=taken.handoff_id,
+                    side=taken.side,
+                    kind=taken.kind,
+                    reason=str(error),
+                )
+                await self._service.desk.relay_refused(taken)
+        except (LeaseLost, ServiceUnavailable) as error:
+            log.warning(
+                "A relay is brought later.", action="relay_postponed", relay_id=taken.relay_id, reason=str(error)
+            )
+        except Exception:  # the edge: what cannot be brought must not keep the rest from being brought
+            log.exception("A relay failed.", action="relay_crashed", relay_id=taken.relay_id)
+
+    async def _bring(self, taken: Taken) -> None:
+        """Make the platform show it: edit what is there, send what is missing, remove what is left."""
+        desk, sink = self._service.desk, self._sink
+        view = await desk.handoff(taken.handoff_id)
+        shown = list(taken.external_ids)
+        posts = await self._posts(taken, view)
+        for index, post in enumerate(posts):
+            if index < len(taken.external_ids):
+                await sink.edit(view, taken.side, shown[index], post)
+            else:
+                shown.append(await sink.send(view, taken.side, post, nonce(taken, index), again=taken.again))
+                await desk.note_relay(taken, shown)
+        while len(shown) > len(posts):
+            await sink.remove(view, taken.side, shown.pop())
+            await desk.note_relay(taken, shown)
+        await desk.relay_sent(taken)
+
+    async def _posts(self, taken: Taken, view: HandoffView) -> list[Post]:
+        settings = await self._service.workspace_settings(view.place)
+        lines: list[Line] = []
+        if taken.side is Side.STAFF and taken.kind is RelayKind.NOTICE:
+            lines = await self._service.desk.transcript(view.handoff_id, before_seq=view.opened_seq)
+        elif taken.side is Side.STAFF and taken.kind is RelayKind.CLAIMED:
+            lines = await self._service.desk.transcript(view.handoff_id, view.opened_seq, view.claimed_seq)
+        link = await self._sink.link(view) if taken.kind is RelayKind.NOTICE else ""
+        return handoff.posts(taken, view, settings, lines, link, self._sink.max_chars)
+
+
+def nonce(taken: Taken, index: int) -> str:
+    """The idempotency key of a message, at most 25 characters: a retry has the same."""
+    return f"pjr{taken.relay_id:x}-{index:x}"
