@@ -1,19 +1,21 @@
-"""Backfill: what was said while the bot was not connected, in the channels where it has spoken.
+"""Backfill: what was said while the bot was not connected, where it is asked and where it might have been.
 
 A connection that ends takes its events with it; the channels still have the messages. Which of them are answered
-already is decided in SQL: a message that was taken before is the same Turn.
+already is decided in SQL: a message that was taken before is the same Turn. Of channels, threads and posts in which
+nobody has asked anything yet Discord tells, as it connects, when something was last said there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import discord
 import structlog
 
+from bots.discord.listening import Listening
 from bots.discord.messages import Messages
 from bots.discord.places import PLATFORM, channel_of
 from core.backfill import BackfillPoint
@@ -24,13 +26,16 @@ from core.service import Service
 log = structlog.get_logger(__name__)
 
 SPOKEN_WITHIN = timedelta(days=7)
-"""Channels in which nobody has asked for longer are left alone."""
+"""Channels in which nobody has asked for longer are read like those in which nobody has ever."""
 
 MISSED_WITHIN = timedelta(hours=24)
 """Older questions would be answered to people who have gone."""
 
 OVERLAP = timedelta(minutes=2)
 """Read again from before the newest message that is known: one from just before it may not have been stored."""
+
+MOST_OTHERS = 100
+"""Channels in which nobody has asked are read so many at a time, those with the newest messages."""
 
 _MOST_MESSAGES = 200
 _AT_ONCE = 4
@@ -39,19 +44,37 @@ _AT_ONCE = 4
 class Backfill:
     """Looks once a connection."""
 
-    def __init__(self, client: discord.Client, service: Service, messages: Messages) -> None:
-        self._client, self._service, self._messages = client, service, messages
+    def __init__(self, client: discord.Client, service: Service, messages: Messages, listening: Listening) -> None:
+        self._client, self._service, self._messages, self._listening = client, service, messages, listening
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self) -> int:
-        """Take what was missed. Returns how many messages were looked at."""
-        points = await self._service.backfill_points(PLATFORM, datetime.now(UTC) - SPOKEN_WITHIN)
-        channels = _of_handoffs(await self._service.desk.open_handoffs(PLATFORM)) | _newest(points)
-        looks = [asyncio.create_task(self._channel(channel, after)) for channel, after in channels.items()]
-        self._messages.lines.release()
-        seen = sum(await asyncio.gather(*looks))
+        """Take what was missed. Returns how many messages were looked at. Raises ServiceUnavailable."""
+        with self._listening.catching_up():
+            points = await self._service.backfill_points(PLATFORM, datetime.now(UTC) - SPOKEN_WITHIN)
+            known = _of_handoffs(await self._service.desk.open_handoffs(PLATFORM)) | _newest(points)
+            after = {**known, **await self._others(known)}
+            looks = [asyncio.create_task(self._channel(channel, since)) for channel, since in after.items()]
+            self._messages.lines.release()
+            seen = sum(await asyncio.gather(*looks))
         log.info("Missed messages were looked for.", action="backfilled", channels=len(looks), messages=seen)
+        await self._listening.note()
         return seen
+
+    async def _others(self, known: Mapping[int, datetime]) -> dict[int, datetime]:
+        """From when on to read where nobody has asked yet, and something was said while the bot was away."""
+        heard = await self._listening.since()
+        if heard is None:
+            return {}
+        since = max(heard - OVERLAP, datetime.now(UTC) - MISSED_WITHIN)
+        newest: dict[int, int] = {}
+        for guild in self._client.guilds:
+            newest |= _spoken_in(guild, discord.utils.time_snowflake(since))
+            await asyncio.sleep(0)  # of thousands of guilds, so that what is said now is heard as well
+        others = sorted(newest.keys() - known.keys(), key=lambda channel: -newest[channel])
+        if len(others) > MOST_OTHERS:
+            log.warning("Some channels are not read.", action="backfill_bounded", left_out=len(others) - MOST_OTHERS)
+        return dict.fromkeys(others[:MOST_OTHERS], since)
 
     async def _channel(self, channel_id: int, after: datetime) -> int:
         async with self._messages.lines.turn_of_before(channel_id), self._turns:
@@ -91,3 +114,22 @@ def _newest(points: Iterable[BackfillPoint]) -> dict[int, datetime]:
             channel = channel_of(point.place)
             found[channel] = max(known, oldest, found.get(channel, oldest))
     return found
+
+
+def _spoken_in(guild: discord.Guild, since: int) -> dict[int, int]:
+    """The newest message of each channel, thread and post that the bot may read and something was said in since then."""
+    newest: dict[int, int] = {}
+    for channel in (*guild.channels, *guild.threads):
+        if isinstance(channel, discord.abc.Messageable):
+            opened = channel.id if isinstance(channel, discord.Thread) else 0  # which its first message may count as
+            said = max(getattr(channel, "last_message_id", None) or 0, opened)
+            if said > since and _may_read(channel):
+                newest[channel.id] = said
+    return newest
+
+
+def _may_read(channel: discord.abc.GuildChannel | discord.Thread) -> bool:
+    if isinstance(channel, discord.Thread) and channel.parent is None:
+        return False  # nobody knows
+    granted = channel.permissions_for(channel.guild.me)
+    return granted.view_channel and granted.read_message_history

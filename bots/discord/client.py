@@ -63,15 +63,30 @@ class PajamaClient(discord.AutoShardedClient):
         if gateway_url:
             self._use_gateway(gateway_url)
 
-    async def on_connect(self) -> None:
+    async def on_shard_connect(self, shard_id: int) -> None:
         """A new session, which tells nothing of before."""
         if self.handlers is not None:
-            self.handlers.connected()
+            self.handlers.connected(shard_id)
+
+    async def on_shard_disconnect(self, shard_id: int) -> None:
+        """Nothing is heard."""
+        if self.handlers is not None:
+            self.handlers.listening.lost(shard_id)
+
+    async def on_shard_resumed(self, shard_id: int) -> None:
+        """Everything that was not heard has been told."""
+        if self.handlers is not None:
+            self.handlers.listening.resumed(shard_id)
 
     async def on_ready(self) -> None:
-        """Connected anew: whatever was missed is made up for."""
+        """Connected: whatever was missed is made up for."""
         if self.handlers is not None:
             await self.handlers.ready()
+
+    async def on_shard_ready(self, shard_id: int) -> None:
+        """A shard knows its guilds, for the first time or anew."""
+        if self.handlers is not None:
+            await self.handlers.ready_again(shard_id)
 
     async def on_message(self, message: discord.Message) -> None:
         """Something was said."""

@@ -17,6 +17,7 @@ from bots.discord.backfill import Backfill
 from bots.discord.handoff import HandoffRooms
 from bots.discord.indicator import TypingIndicators
 from bots.discord.interactions import Interactions
+from bots.discord.listening import Listening
 from bots.discord.locales import Locales
 from bots.discord.messages import Messages
 from bots.discord.places import PLATFORM
@@ -61,15 +62,23 @@ class Handlers:
         self.interactions = Interactions(client, service, self.courier, rooms, attachments, locales, handoffs)
         self._relayer = Relayer(service, PLATFORM, handoffs)
         self._relaying: asyncio.Task[None] | None = None
-        self._backfill = Backfill(client, service, self.messages)
-        self._resumed = False
+        self.listening = Listening(client, service)
+        self._backfill = Backfill(client, service, self.messages, self.listening)
+        self._started = False
 
-    def connected(self) -> None:
+    def connected(self, shard: int) -> None:
         """Something may have been missed: what is said now waits until that is known."""
+        self.listening.connected(shard)
         self.messages.lines.hold()
 
     async def ready(self) -> None:
-        """Make up for what happened while nobody listened: answers to deliver, messages to take, commands to register."""
+        """Make up for what happened while nobody listened: answers to deliver, messages to take, commands to register.
+
+        Once a process: Discord tells of it again for a client of one shard only.
+        """
+        if self._started:
+            return
+        self._started = True
         log.info(
             "Discord is connected.",
             action="discord_ready",
@@ -77,19 +86,24 @@ class Handlers:
             guilds=len(self._client.guilds),
         )
         await self._say_connected()
-        if not self._resumed:
-            self._resumed = True
-            waiting = await once_there(lambda: self.courier.resume(PLATFORM))
-            log.info("Answers of before are delivered.", action="discord_resumed", turns=waiting)
-            self._relaying = asyncio.create_task(self._relayer.run(), name="discord-relaying")
+        waiting = await once_there(lambda: self.courier.resume(PLATFORM))
+        log.info("Answers of before are delivered.", action="discord_resumed", turns=waiting)
+        self._relaying = asyncio.create_task(self._relayer.run(), name="discord-relaying")
         await once_there(self._backfill.run)
         await register_commands(self._client, self._service)
+
+    async def ready_again(self, shard: int) -> None:
+        """Make up for what a shard missed that has a new session, the first one apart."""
+        if self._started:
+            log.info("A shard is connected again.", action="shard_ready", shard=shard)
+            await once_there(self._backfill.run)
 
     async def beat(self) -> None:
         """Say again and again that the bot is connected, while it is, and take over what others left; without end."""
         while True:
             if self._client.is_ready() and not self._client.is_closed():
                 await self._say_connected()
+                await self.listening.note()
                 await self._take_over()
             await asyncio.sleep(BEAT_S)
 

@@ -59,6 +59,9 @@ class WatchedClient(PajamaClient):
         self._connection.guild_ready_timeout = GUILDS_S
         WatchedClient.newest = self
 
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Do not wait 5 seconds between shards and sessions."""
+
 
 @dataclass
 class Bot:
