@@ -95,6 +95,7 @@ def explained(explanation: Explanation, language: str, *, color: bool) -> str:
     bold, plain = (_BOLD, _PLAIN) if color else ("", "")
     lines = [f"{bold}{name}{plain}: {printable(value)}" for name, value in facts(explanation, language)]
     lines += notes(explanation, language)
-    lines.append(f"{bold}{text('why_prompt', language)}{plain}:")
-    lines += map(printable, prompt_lines(explanation))
+    if explanation.messages:
+        lines.append(f"{bold}{text('why_prompt', language)}{plain}:")
+        lines += map(printable, prompt_lines(explanation))
     return "\n".join(lines)

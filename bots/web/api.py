@@ -11,13 +11,14 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query
 from starlette.requests import Request
 
 from bots import commands
-from bots.explanation import notes
+from bots.explanation import decided, notes
 from bots.texts import text, texts
 from bots.web.events import EventStream, Position, reply_events
 from bots.web.language import language_of
 from bots.web.schemas import (
     AnswerBody,
     DocumentBody,
+    FactBody,
     FeedbackRequest,
     HistoryBody,
     MessageRequest,
@@ -166,4 +167,8 @@ def _why_body(told: Explanation, language: str) -> WhyBody:
         budget=told.budget,
         sampling=told.sampling,
         notes=notes(told, language),
+        decided=[
+            FactBody(name=name, value=value.strip())
+            for name, value in (decided(told.decision, language) if told.decision else ())
+        ],
     )

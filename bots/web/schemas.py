@@ -157,8 +157,18 @@ class PromptMessageBody(BaseModel):
     text: str
 
 
+class FactBody(BaseModel):
+    """Something that is known, under its name."""
+
+    name: str
+    value: str
+
+
 class WhyBody(BaseModel):
-    """Why a Turn was answered so: the Prompt as the model saw it, with its counts, timings and sampling."""
+    """Why a Turn was answered so: the Prompt as the model saw it, with its counts, timings and sampling.
+
+    `messages` are empty where no model was asked, `decided` where no FAQ was.
+    """
 
     turn_id: int
     messages: list[PromptMessageBody]
@@ -168,6 +178,7 @@ class WhyBody(BaseModel):
     budget: int
     sampling: dict[str, Any]
     notes: list[str]
+    decided: list[FactBody]
 
 
 class TextsBody(BaseModel):

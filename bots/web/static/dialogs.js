@@ -25,26 +25,31 @@ export function askComment(send) {
   comment.focus();
 }
 
-/** Show the prompt, tokens, timings and model behind the Turn's answer. Throws ApiError. */
+/** Show the prompt, tokens, timings, model and FAQ entries behind the Turn's answer. Throws ApiError. */
 export async function showWhy(turnId) {
   const told = await api.why(turnId);
-  why.querySelector("dl").replaceChildren(...facts(told).map(([label, value]) => pair(label, value)));
+  why.querySelector(".facts").replaceChildren(...facts(told).map(([label, value]) => pair(label, value)));
+  why.querySelector(".decided").replaceChildren(...told.decided.map(({ name, value }) => pair(name, value)));
   why.querySelector(".left-out").textContent = told.notes.join(" ");
   why.querySelector("ol").replaceChildren(...told.messages.map(message));
+  why.querySelector("h3").hidden = !told.messages.length;
   why.showModal();
 }
 
-function facts({ answer, recipe, recipe_version: version, sampling, budget }) {
+function facts({ answer, recipe, recipe_version: version, sampling, budget, messages }) {
   const { usage, timings_ms: timings } = answer;
   const ms = (name) => (timings[name] === undefined ? "–" : say("web_ms", { ms: number(timings[name]) }));
-  return [
-    [say("why_model"), answer.model],
-    [say("web_why_revision"), answer.model_revision],
-    [say("why_recipe"), recipe],
+  const asked = [
     [say("web_why_recipe_version"), version],
     [say("web_why_prompt_tokens"), say("web_why_of_budget", { tokens: number(usage.prompt_tokens), budget: number(budget) })],
     [say("web_why_cached_tokens"), number(usage.cached_tokens)],
     [say("web_why_completion_tokens"), number(usage.completion_tokens)],
+  ];
+  return [
+    [say("why_model"), answer.model],
+    [say("web_why_revision"), answer.model_revision],
+    [say("why_recipe"), recipe],
+    ...(messages.length ? asked : []), // else no model was
     [say("web_why_queue"), ms("queue")],
     [say("web_why_first_token"), ms("first_token")],
     [say("web_why_total"), ms("total")],

@@ -134,6 +134,15 @@ class TestFaq:
         page.reload()
         expect(page.get_by_role("button", name=PARKING.question)).to_be_visible()
 
+    def test_why_tells_the_entries_and_how_sure_that_was(self, page: Page) -> None:
+        say(page, "When are you open?")
+        ended(page)
+        page.get_by_role("button", name="Why?").last.click()
+        dialog = page.get_by_role("dialog", name="Why this answer?")
+        expect(dialog.locator(".decided")).to_contain_text(f"1. {HOURS.question} · 100%")
+        expect(dialog.locator(".decided")).to_contain_text(text("why_reason_same_words"))
+        page.keyboard.press("Escape")
+
     def test_what_is_not_known_is_told(self, page: Page) -> None:
         say(page, "/faq Who painted the Mona Lisa?")
         ended(page)
