@@ -1,6 +1,6 @@
 """How a hand-off reads: what the person is told, what staff are shown, and asking, claiming, answering, releasing.
 
-Knows the Desk and the catalogue; knows no platform. What is brought to whom, and when, is in `relaying`.
+Knows the Service and the catalogue; knows no platform. What is brought to whom, and when, is in `relaying`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Post:
 
 async def ask(service: Service, asker: Asker, reason: str) -> str:
     """Ask for a human, or tell the one who is asked for already; what the person is told. Raises PajamaError."""
-    requested = await service.desk.request(
+    requested = await service.handoffs.request(
         HandoffRequest(
             place=asker.place,
             person=asker.person,
@@ -70,7 +70,7 @@ async def ask(service: Service, asker: Asker, reason: str) -> str:
             roles=asker.roles,
         )
     )
-    view = await service.desk.handoff(requested.handoff_id)
+    view = await service.handoffs.handoff(requested.handoff_id)
     if view.claimed:
         return text("handoff_claimed", asker.language, name=staff_name(view.staff, asker.language))
     settings = await service.workspace_settings(asker.place)
@@ -97,9 +97,9 @@ def _there(settings: WorkspaceSettings, view: HandoffView) -> bool:
 async def press(service: Service, view: HandoffView, button: Button, staff: Staff) -> str:
     """Claim or release; what whoever pressed is told. Raises PajamaError."""
     if button is Button.CLAIM:
-        await service.desk.claim(view.place, view.handoff_id, staff)
+        await service.handoffs.claim(view.place, view.handoff_id, staff)
         return text("handoff_is_yours", view.staff_language, name=person_name(view))
-    await service.desk.release(view.place, view.handoff_id, staff)
+    await service.handoffs.release(view.place, view.handoff_id, staff)
     return text("handoff_is_over", view.staff_language)
 
 
@@ -108,7 +108,7 @@ async def answer(service: Service, view: HandoffView, staff: Staff, event_id: st
     if words.startswith(AMONG_STAFF):
         return None
     try:
-        await service.desk.staff_says(view.place, view.handoff_id, staff, event_id, words)
+        await service.handoffs.staff_says(view.place, view.handoff_id, staff, event_id, words)
     except PajamaError as error:
         log.info(
             "Staff's words are not passed on.", action="reply_refused", handoff_id=view.handoff_id, code=error.code

@@ -61,7 +61,7 @@ class Relayer:
 
     async def run(self) -> None:
         """Bring what is there and what comes, without end."""
-        bell = self._service.desk.bell
+        bell = self._service.handoffs.bell
         try:
             while True:
                 rung = bell.rung
@@ -74,17 +74,17 @@ class Relayer:
             await self._let_go()
 
     async def _look(self) -> None:
-        desk = self._service.desk
+        handoffs = self._service.handoffs
         if self._tasks:
-            await desk.hold_relays([(taken.relay_id, taken.fence) for taken in self._tasks.values()])
-        for taken in await desk.take_relays(self._platform, _AT_ONCE):
+            await handoffs.hold_relays([(taken.relay_id, taken.fence) for taken in self._tasks.values()])
+        for taken in await handoffs.take_relays(self._platform, _AT_ONCE):
             task = asyncio.create_task(self._run(taken), name=f"deliver-relay-{taken.relay_id}")
             self._tasks[task] = taken
             task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
-        self._service.desk.bell.ring_here()  # what waited for it may come now
+        self._service.handoffs.bell.ring_here()  # what waited for it may come now
 
     async def _let_go(self) -> None:
         tasks = list(self._tasks)
@@ -105,7 +105,7 @@ class Relayer:
                     kind=taken.kind,
                     reason=str(error),
                 )
-                await self._service.desk.relay_refused(taken)
+                await self._service.handoffs.relay_refused(taken)
         except (LeaseLost, ServiceUnavailable) as error:
             log.warning(
                 "A relay is brought later.", action="relay_postponed", relay_id=taken.relay_id, reason=str(error)
@@ -115,8 +115,8 @@ class Relayer:
 
     async def _bring(self, taken: Taken) -> None:
         """Make the platform show it: edit what is there, send what is missing, remove what is left."""
-        desk, sink = self._service.desk, self._sink
-        view = await desk.handoff(taken.handoff_id)
+        handoffs, sink = self._service.handoffs, self._sink
+        view = await handoffs.handoff(taken.handoff_id)
         shown = list(taken.external_ids)
         posts = await self._posts(taken, view)
         for index, post in enumerate(posts):
@@ -124,19 +124,19 @@ class Relayer:
                 await sink.edit(view, taken.side, shown[index], post)
             else:
                 shown.append(await sink.send(view, taken.side, post, nonce(taken, index), again=taken.again))
-                await desk.note_relay(taken, shown)
+                await handoffs.note_relay(taken, shown)
         while len(shown) > len(posts):
             await sink.remove(view, taken.side, shown.pop())
-            await desk.note_relay(taken, shown)
-        await desk.relay_sent(taken)
+            await handoffs.note_relay(taken, shown)
+        await handoffs.relay_sent(taken)
 
     async def _posts(self, taken: Taken, view: HandoffView) -> list[Post]:
         settings = await self._service.workspace_settings(view.place)
         lines: list[Line] = []
         if taken.side is Side.STAFF and taken.kind is RelayKind.NOTICE:
-            lines = await self._service.desk.transcript(view.handoff_id, before_seq=view.opened_seq)
+            lines = await self._service.handoffs.transcript(view.handoff_id, before_seq=view.opened_seq)
         elif taken.side is Side.STAFF and taken.kind is RelayKind.CLAIMED:
-            lines = await self._service.desk.transcript(view.handoff_id, view.opened_seq, view.claimed_seq)
+            lines = await self._service.handoffs.transcript(view.handoff_id, view.opened_seq, view.claimed_seq)
         link = await self._sink.link(view) if taken.kind is RelayKind.NOTICE else ""
         return handoff.posts(taken, view, settings, lines, link, self._sink.max_chars)
 

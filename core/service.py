@@ -31,7 +31,7 @@ from core.errors import EmptyMessage, MessageTooLong, NotFound, UnknownCollectio
 from core.faq import collections
 from core.faq.finding import Choice
 from core.handoffs import states, triggers
-from core.handoffs.desk import Desk
+from core.handoffs.door import Handoffs
 from core.history import Explanation, TurnView, Which
 from core.models import Turn
 from core.presence import WorkerStatus, ready_workers
@@ -83,7 +83,7 @@ class Service:
         self._limits = QueueLimits(settings.max_queued_turns, settings.max_queued_turns_per_person)
         self.follower = ReplyFollower(client, settings.redis_prefix)
         bell = Bell(client, settings.redis_prefix)
-        self.desk = Desk(database, bell, settings.max_message_chars, self._tell_stopped)
+        self.handoffs = Handoffs(database, bell, settings.max_message_chars, self._tell_stopped)
 
     @property
     def database(self) -> AsyncDatabase:
@@ -108,7 +108,7 @@ class Service:
             received = await self._database.write(conversations.receive, message, text, self._limits, _now())
         if isinstance(received, PassedOn):
             log.info("Words are for a human.", action="words_passed_on", handoff_id=received.handoff_id)
-            await self.desk.bell.ring()
+            await self.handoffs.bell.ring()
         elif not received.duplicate:
             self._wake_ups.send_soon(received.turn_id)
             log.info("A turn was queued.", action="turn_queued", turn_id=received.turn_id, ahead=received.ahead)
@@ -121,7 +121,7 @@ class Service:
         """
         turn = await self._database.write(conversations.edit, place, event_id, self._checked(text), _now())
         if turn is None:
-            await self.desk.bell.ring()  # maybe a human is to see it
+            await self.handoffs.bell.ring()  # maybe a human is to see it
             return None
         await self._tell_cancel(turn.id, turn.fence - 1)  # the new answer, which may have begun, goes on
         self._wake_ups.send_soon(turn.id)
@@ -133,7 +133,7 @@ class Service:
         if deleted is None:
             return None
         await self._try_to_drop_copies(deleted.purged)
-        await self.desk.bell.ring()  # staff may have been shown it
+        await self.handoffs.bell.ring()  # staff may have been shown it
         if deleted.turn is None:
             return None
         await self._tell_cancel(deleted.turn.id, deleted.turn.fence)
@@ -179,7 +179,7 @@ class Service:
     async def reset(self, place: Place) -> None:
         """Start the Conversation anew: Turns from now on see nothing of what was said before, and no human has it."""
         await self._database.write(_reset, place)
-        await self.desk.bell.ring()
+        await self.handoffs.bell.ring()
 
     async def rate(self, place: Place, person: Person, turn_id: int, rating: Rating | None, comment: str = "") -> bool:
         """Rate the answer; None takes the rating back. Whether the comment was kept. Raises NotFound, MessageTooLong."""
@@ -188,7 +188,7 @@ class Service:
             raise MessageTooLong(len(comment), MAX_COMMENT_CHARS)
         kept = await self._database.write(triggers.rate, place, person, turn_id, rating, comment, _now())
         if rating is Rating.DOWN:
-            await self.desk.bell.ring()  # maybe a human is called
+            await self.handoffs.bell.ring()  # maybe a human is called
         return kept
 
     async def take_rating_back(self, place: Place, person: Person, turn_id: int, rating: Rating) -> None:
@@ -234,7 +234,7 @@ class Service:
         late = await self._database.write(privacy.restart_readers, participant_id, conversation_ids, known)
         forgotten = replace(forgotten, restarted=(*forgotten.restarted, *late))
         log.info("A person was forgotten.", action="person_forgotten", participant_id=participant_id)
-        await self.desk.bell.ring()
+        await self.handoffs.bell.ring()
         await self._drop_forgotten(forgotten)
         return forgotten
 
@@ -469,7 +469,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     try:
         yield service
     finally:
-        await service.desk.bell.close()
+        await service.handoffs.bell.close()
         await service.follower.close()
         wake_ups.close()
         await client.aclose()

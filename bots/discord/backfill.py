@@ -52,7 +52,7 @@ class Backfill:
         """Take what was missed. Returns how many messages were looked at. Raises ServiceUnavailable."""
         with self._listening.catching_up():
             points = await self._service.backfill_points(PLATFORM, datetime.now(UTC) - SPOKEN_WITHIN)
-            known = _of_handoffs(await self._service.desk.open_handoffs(PLATFORM)) | _newest(points)
+            known = _of_handoffs(await self._service.handoffs.open_handoffs(PLATFORM)) | _newest(points)
             after = {**known, **await self._others(known)}
             looks = [asyncio.create_task(self._channel(channel, since)) for channel, since in after.items()]
             self._messages.lines.release()

@@ -155,7 +155,7 @@ class HandoffRooms:
             return None
         await response.think(ephemeral=True)
         interaction = response.interaction
-        view = await self._service.desk.handoff(int(match[2]))
+        view = await self._service.handoffs.handoff(int(match[2]))
         workspace = workspace_of(interaction.guild_id, interaction.channel_id or 0)
         if (view.place.platform, view.place.workspace) != (PLATFORM, workspace):
             raise NotFound(f"There is no hand-off {view.handoff_id} here.")
@@ -174,7 +174,7 @@ class HandoffRooms:
         notice = await self._notice_of(message, workspace)
         if notice is None:
             return None
-        view = await self._service.desk.noticed(PLATFORM, workspace, notice)
+        view = await self._service.handoffs.noticed(PLATFORM, workspace, notice)
         if view is None and isinstance(message.channel, discord.Thread):
             raise HandoffNotClaimed
         return view

@@ -3,6 +3,6 @@
     requested ──claim──▶ claimed ──release──▶ released        (released from requested, too)
 
 `states` moves them, `relays` is what is still to be brought to either side, `transcripts` what was said, `triggers` when
-one begins by itself, `hours` when somebody is there, and `desk` the door for asyncio. Knows no platform and words
+one begins by itself, `hours` when somebody is there, and `door` what asyncio asks. Knows no platform and words
 nothing for people.
 """

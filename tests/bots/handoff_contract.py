@@ -148,9 +148,11 @@ class HandoffContract:
         await self.claimed(desk)
         await desk.settled()
         await desk.stop()
-        view = await service.desk.newest(desk.place)
+        view = await service.handoffs.newest(desk.place)
         assert view is not None and view.staff is not None
-        await service.desk.staff_says(view.place, view.handoff_id, view.staff, "page-1", "written while it was away")
+        await service.handoffs.staff_says(
+            view.place, view.handoff_id, view.staff, "page-1", "written while it was away"
+        )
         await desk.start()
         await self.person_reads(desk, "written while it was away")
         await desk.say("hello again")
@@ -173,8 +175,8 @@ class HandoffContract:
         await self.staff_read(desk, text("handoff_ended_forgotten"))
         await desk.until(lambda: "my secret" not in "".join(desk.staff_read()))
         await desk.until(lambda: "the other secret" not in "".join(desk.staff_read()))
-        view = await service.desk.newest(desk.place)
-        assert view is not None and not view.open and await service.desk.transcript(view.handoff_id) == []
+        view = await service.handoffs.newest(desk.place)
+        assert view is not None and not view.open and await service.handoffs.transcript(view.handoff_id) == []
 
     @pytest.mark.parametrize("how", ["gone", "forbidden"])
     async def test_where_the_staff_channel_is_closed_the_person_and_the_operator_are_told(
@@ -213,6 +215,6 @@ class HandoffContract:
         return await service.history(desk.place)
 
     async def holder(self, service: Service, desk: HandoffPlatform) -> str:
-        view: HandoffView | None = await service.desk.newest(desk.place)
+        view: HandoffView | None = await service.handoffs.newest(desk.place)
         assert view is not None and view.staff is not None and view.staff.person.display_name
         return view.staff.person.display_name

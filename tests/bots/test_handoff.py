@@ -52,7 +52,7 @@ async def told(service: Service, typed: str, asker: Asker | None = None) -> str:
 
 
 async def the_open_one(service: Service) -> HandoffView:
-    (view,) = await service.desk.open_handoffs()
+    (view,) = await service.handoffs.open_handoffs()
     return view
 
 
@@ -153,7 +153,7 @@ class TestTalking:
             *(handoff.press(staffed, view, Button.CLAIM, staff) for staff in (BO, CY)), return_exceptions=True
         )
         (refused,) = (outcome for outcome in outcomes if isinstance(outcome, HandoffTaken))
-        has_it = await staffed.desk.handoff(view.handoff_id)
+        has_it = await staffed.handoffs.handoff(view.handoff_id)
         assert has_it.staff is not None and refused.name == has_it.staff.person.display_name
 
     async def test_what_staff_say_among_themselves_stays_there(self, relayed: Rooms, staffed: Service) -> None:
@@ -255,7 +255,7 @@ class TestCrashes:
 
     async def whole_way(self, service: Service, rooms: Rooms, at: Place) -> None:
         await told(service, "/human help", ann(at=at))
-        view = next(view for view in await service.desk.open_handoffs() if view.place == at)
+        view = next(view for view in await service.handoffs.open_handoffs() if view.place == at)
         await handoff.press(service, view, Button.CLAIM, BO)
         for number in range(2):
             await said(service, f"question {number}", ann(at=at))

@@ -1,4 +1,4 @@
-"""Desk: everything that a bot may ask about hand-offs, from asyncio; `Service.desk`.
+"""Door: everything that a bot may ask about hand-offs, from asyncio; `Service.handoffs`.
 
 Every call but those of relaying, inside a bot process, is given a Place or the Workspace it may see. It words nothing.
 """
@@ -25,7 +25,7 @@ from core.values import HandoffRequest, Place, Staff, clean_text
 log = structlog.get_logger(__name__)
 
 
-class Desk:
+class Handoffs:
     """One per Service. Every method raises DatabaseUnavailable where SQL cannot be used."""
 
     def __init__(

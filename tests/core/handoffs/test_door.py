@@ -44,9 +44,9 @@ def settings(database_url: str, redis_url: str, redis_prefix: str) -> Settings:
 @asynccontextmanager
 async def listening(service: Service) -> AsyncIterator[asyncio.Task[None]]:
     """Somebody who waits for the bell, and is known to hear it."""
-    if service.desk.bell._listening is None:
-        await service.desk.bell.after(service.desk.bell.rung, 60)  # rings once when it is heard
-    task = asyncio.create_task(service.desk.bell.after(service.desk.bell.rung, 60))
+    if service.handoffs.bell._listening is None:
+        await service.handoffs.bell.after(service.handoffs.bell.rung, 60)  # rings once when it is heard
+    task = asyncio.create_task(service.handoffs.bell.after(service.handoffs.bell.rung, 60))
     await asyncio.sleep(0)
     yield task
     await task
@@ -55,20 +55,20 @@ async def listening(service: Service) -> AsyncIterator[asyncio.Task[None]]:
 async def test_another_bot_is_told_at_once(settings: Settings) -> None:
     async with open_service(settings) as one, open_service(settings) as other:
         async with listening(other):
-            requested = await one.desk.request(wish())
-        assert [view.handoff_id for view in await other.desk.open_handoffs()] == [requested.handoff_id]
+            requested = await one.handoffs.request(wish())
+        assert [view.handoff_id for view in await other.handoffs.open_handoffs()] == [requested.handoff_id]
         async with listening(one):
-            await other.desk.claim(PLACE, requested.handoff_id, staff("bo"))
+            await other.handoffs.claim(PLACE, requested.handoff_id, staff("bo"))
         async with listening(one):
             await other.receive(InboundMessage(place=PLACE, person=Person(id="p"), event_id="m", text="hello"))
 
 
 async def test_without_redis_everything_goes_on_and_is_found_by_looking(settings: Settings) -> None:
     async with open_service(settings.model_copy(update={"redis_url": NOWHERE})) as service:
-        requested = await service.desk.request(wish())
-        await service.desk.claim(PLACE, requested.handoff_id, staff("bo"))
-        await service.desk.bell.after(service.desk.bell.rung, 0.05)
-        assert (await service.desk.handoff(requested.handoff_id)).claimed
+        requested = await service.handoffs.request(wish())
+        await service.handoffs.claim(PLACE, requested.handoff_id, staff("bo"))
+        await service.handoffs.bell.after(service.handoffs.bell.rung, 0.05)
+        assert (await service.handoffs.handoff(requested.handoff_id)).claimed
 
 
 async def test_a_ring_between_a_look_and_the_wait_is_not_missed(redis_url: str, redis_prefix: str) -> None:
@@ -84,8 +84,8 @@ async def test_a_ring_between_a_look_and_the_wait_is_not_missed(redis_url: str, 
 async def test_what_runs_is_stopped_for_whoever_follows_it(settings: Settings) -> None:
     async with open_service(settings) as service:
         received = await service.receive(InboundMessage(place=PLACE, person=Person(id="p"), event_id="m", text="hello"))
-        requested = await service.desk.request(wish())
-        await service.desk.claim(PLACE, requested.handoff_id, staff("bo"))
+        requested = await service.handoffs.request(wish())
+        await service.handoffs.claim(PLACE, requested.handoff_id, staff("bo"))
         (turn,) = await service.history(PLACE)
         assert (turn.turn_id, turn.state) == (received.turn_id, TurnState.CANCELLED)
         assert [event.terminal async for event in service.follow(turn.turn_id)] == [True]
@@ -93,24 +93,24 @@ async def test_what_runs_is_stopped_for_whoever_follows_it(settings: Settings) -
 
 async def test_words_of_staff_are_checked_as_everybodys(settings: Settings) -> None:
     async with open_service(settings) as service:
-        requested = await service.desk.request(wish())
-        await service.desk.claim(PLACE, requested.handoff_id, staff("bo"))
+        requested = await service.handoffs.request(wish())
+        await service.handoffs.claim(PLACE, requested.handoff_id, staff("bo"))
         with pytest.raises(EmptyMessage):
-            await service.desk.staff_says(PLACE, requested.handoff_id, staff("bo"), "r", "\x07")
+            await service.handoffs.staff_says(PLACE, requested.handoff_id, staff("bo"), "r", "\x07")
         with pytest.raises(MessageTooLong):
-            await service.desk.staff_says(PLACE, requested.handoff_id, staff("bo"), "r", "x" * 101)
+            await service.handoffs.staff_says(PLACE, requested.handoff_id, staff("bo"), "r", "x" * 101)
         with pytest.raises(MessageTooLong):
-            await service.desk.request(wish("again", "x" * 101))
+            await service.handoffs.request(wish("again", "x" * 101))
 
 
 async def test_a_reset_gives_it_back_to_the_bot(settings: Settings) -> None:
     async with open_service(settings) as service:
-        requested = await service.desk.request(wish())
-        await service.desk.claim(PLACE, requested.handoff_id, staff("bo"))
+        requested = await service.handoffs.request(wish())
+        await service.handoffs.claim(PLACE, requested.handoff_id, staff("bo"))
         await service.reset(PLACE)
-        view = await service.desk.newest(PLACE)
+        view = await service.handoffs.newest(PLACE)
         assert view is not None and (view.state, view.cause) == (HandoffState.RELEASED, ReleaseCause.RESET)
-        assert await service.desk.said(PLACE) == []
+        assert await service.handoffs.said(PLACE) == []
 
 
 async def test_the_reaper_ends_what_nobody_takes_care_of(settings: Settings) -> None:
@@ -118,12 +118,12 @@ async def test_the_reaper_ends_what_nobody_takes_care_of(settings: Settings) -> 
     wake_ups = WakeUps(make_celery(settings.redis_url, settings.redis_prefix))
     reaper = Reaper(settings, database, client, wake_ups)
     async with open_service(settings) as service:
-        requested = await service.desk.request(wish())
+        requested = await service.handoffs.request(wish())
         with database.write() as session:
             long_ago = datetime.now(UTC) - timedelta(hours=settings.handoff_timeout_h + 1)
             session.execute(update(Handoff).values(touched_at=long_ago))
         reaper.end_handoffs()
-        assert (await service.desk.handoff(requested.handoff_id)).cause is ReleaseCause.TIMEOUT
+        assert (await service.handoffs.handoff(requested.handoff_id)).cause is ReleaseCause.TIMEOUT
     wake_ups.close()
     client.close()
     database.close()
