@@ -83,6 +83,9 @@ class Settings(BaseSettings):
         description="What finds FAQ entries by meaning: `auto` (the packaged model where it is installed), `none` (by "
         "words alone), a local path or a hub name of a sentence-transformers model.",
     )
+    sample_faq: bool = Field(
+        True, description="Whether `pajama up` brings in the sample FAQ about Pajama, unless it was ever there."
+    )
 
     max_message_chars: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         16_000, description="Longest message that is taken from a person, in characters."

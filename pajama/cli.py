@@ -281,6 +281,14 @@ def faq_export(
     command.export(collection, workspace=workspace, form=form, target=target)
 
 
+@faq.command("remove")
+def faq_remove(collection: FaqName, workspace: OfWorkspace = "") -> None:
+    """Remove a collection. What was answered from it can still be explained."""
+    from pajama.commands import faq as command
+
+    command.remove(collection, workspace=workspace)
+
+
 @faq.command("list")
 def faq_list(
     collection: Annotated[str | None, typer.Argument(metavar="COLLECTION", help="Without it: the collections.")] = None,

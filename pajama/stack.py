@@ -13,7 +13,9 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +23,8 @@ import structlog
 
 from core.database import Database, upgrade
 from core.errors import AlreadyRunning, PajamaError, QueueUnavailable, SettingsError
+from core.faq import collections
+from core.faq.collections import CollectionView
 from core.presence import WorkerStatus, ready_workers
 from core.queue import WakeUps, make_celery
 from core.reaper import Reaper
@@ -112,6 +116,8 @@ class Stack:
         if self._web:
             self._settings = self._settings.model_copy(update={"web_port": usable_port(self._settings)})
         upgrade(self._settings.effective_database_url)
+        if self._settings.sample_faq:
+            self._bring_sample()
         if not self._settings.redis_url:
             self._valkey = EmbeddedValkey(self._folder / "valkey")
             self._settings = self._settings.model_copy(update={"redis_url": self._valkey.start()})
@@ -128,6 +134,25 @@ class Stack:
         self._reaper = threading.Thread(target=self._reap, name="reaper", daemon=True)
         self._reaper.start()
         self._say_where()
+
+    def collections(self) -> list[CollectionView]:
+        """The FAQ collections that every Workspace sees."""
+        with self._opened() as database, database.read() as session:
+            return collections.visible(session, None)
+
+    def _bring_sample(self) -> None:
+        from core.faq import sample  # with the readers of every kind of file
+
+        with self._opened() as database, database.write() as session:
+            sample.install(session, datetime.now(UTC))
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Database]:
+        database = Database(self._settings.effective_database_url)
+        try:
+            yield database
+        finally:
+            database.close()
 
     def wait_until_ready(self, leave: threading.Event | None = None) -> WorkerStatus | None:
         """The worker's own words (model, revision) once it and the page are ready; None when `leave` is set first.

@@ -95,22 +95,27 @@ class FaqDesk:
         return self._search.search(claimed.workspace_id, claimed.text[:_MOST_CHARS], day=today, names=names)
 
     def _keep_fresh(self) -> None:
+        could = True
         while not self._stop.is_set():
-            self._stop.wait(_LOOK_EVERY_S if self._look() else _AGAIN_S)
+            could = self._look(quiet=not could)
+            self._stop.wait(_LOOK_EVERY_S if self._looked.is_set() else _AGAIN_S)
 
-    def _look(self) -> bool:
-        """Take in what changed. Whether that could be done."""
+    def _look(self, *, quiet: bool = False) -> bool:
+        """Take in what changed. Whether that could be done; `quiet` does not say once more that it could not."""
         try:
             self._search.refresh(trained=self._whole)
             self._looked.set()
             if not self._whole and not self._search.empty:
                 self._search, self._whole = self._made_whole(), True
         except (ServiceUnavailable, ModelUnavailable) as error:
-            log.warning("FAQs cannot be read; trying again.", action="faq_refresh_failed", reason=str(error))
+            if not quiet:
+                log.warning("FAQs cannot be read; trying again.", action="faq_refresh_failed", reason=str(error))
             return False
         except Exception:  # the edge: one collection that cannot be read must not end the looking
-            log.exception("FAQs cannot be read.", action="faq_refresh_failed")
-            self._looked.set()  # nobody waits for what will not come
+            if not quiet:
+                log.exception("FAQs cannot be read; trying again.", action="faq_refresh_failed")
+            self._looked.set()  # nobody waits for what may not come
+            return False
         return True
 
     def _made_whole(self) -> FaqSearch:

@@ -14,7 +14,6 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -24,6 +23,7 @@ from celery.worker import state as celery_state
 from core import turns
 from core.database import Database
 from core.errors import DatabaseUnavailable
+from core.faq.embedding import Embedder
 from core.queue import WakeUps, make_celery
 from core.redis import connect
 from core.settings import Settings
@@ -46,9 +46,18 @@ def run(settings: Settings, load: Callable[[Settings], Generator]) -> int:
     """Answer Turns until a signal comes. Returns the exit status. Raises ModelUnavailable from `load`."""
     signals = _Signals()
     signals.exit_at_once()  # while the model is loaded, nothing is claimed that could be drained
+    database, loaded = Database(settings.effective_database_url), threading.Event()
+
+    def embedder() -> Embedder | None:
+        loaded.wait()  # the model comes first: without it there is nothing to answer with
+        return load_embedder(settings)
+
+    faq = FaqDesk(database, embedder)
+    faq.start()
     generator = load(settings)
+    loaded.set()
     signals.count()
-    worker = _Worker(settings, generator, signals)
+    worker = _Worker(settings, generator, signals, database, faq)
     worker.start()
     signals.wait()
     worker.drain()
@@ -91,11 +100,13 @@ class _Signals:
 class _Worker:
     """Everything that runs in a worker process."""
 
-    def __init__(self, settings: Settings, generator: Generator, signals: _Signals) -> None:
+    def __init__(
+        self, settings: Settings, generator: Generator, signals: _Signals, database: Database, faq: FaqDesk
+    ) -> None:
         self._settings, self._generator, self._signals = settings, generator, signals
+        self._database, self._faq = database, faq
         self.failed = False
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._database = Database(settings.effective_database_url)
         self._client = connect(settings.redis_url)
         self._celery = make_celery(settings.redis_url, settings.redis_prefix, concurrency=settings.max_batch_size)
         self._wake_ups = WakeUps(self._celery)
@@ -106,7 +117,6 @@ class _Worker:
         self._draining = False
         self._control = threading.Thread(target=self._listen, name="control", daemon=True)
         self._consumer = threading.Thread(target=self._consume, name="celery", daemon=True)
-        self._faq = FaqDesk(self._database, partial(load_embedder, settings))
         answering = Answering(
             settings, self._owner, self._database, generator, self._publisher, self._wake_ups, self._running, self._faq
         )
@@ -115,7 +125,6 @@ class _Worker:
     def start(self) -> None:
         """Start every thread. Redis and SQL need not be there yet."""
         log.info("The worker starts.", action="worker_starting", owner=self._owner, model=self._generator.info.name)
-        self._faq.start()
         self._publisher.start()
         self._heartbeat.start()
         self._control.start()

@@ -78,6 +78,14 @@ def export(name: str, *, workspace: str, form: str, target: Path | None) -> None
     err.print(f"{len(entries)} entries are in {target}.", markup=False)
 
 
+def remove(name: str, *, workspace: str) -> None:
+    """Remove a collection."""
+    with opened() as database, database.write() as session:
+        collection = collections.find(session, name, workspace_id_of(session, workspace), lock=True)
+        gone = collections.delete(session, collection, _now())
+    out.print(f"{name}: removed, with {gone} entries.", markup=False)
+
+
 def show(name: str | None, *, workspace: str, as_json: bool) -> None:
     """Print the collections, or the entries of one, and how often they were given and found helpful."""
     with opened() as database, database.read() as session:

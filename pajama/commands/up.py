@@ -65,6 +65,7 @@ def _screen(stack: Stack, info: WorkerStatus, took_s: float) -> Panel:
         ("Database", escape(database), variable("database_url")),
         ("Queue", escape(queue), variable("redis_url")),
         ("Reaper", "running", ""),
+        ("FAQ", escape(_collections(stack)), variable("sample_faq")),
         ("Discord", _platform(stack, "discord", on=stack.discord), variable("discord_token")),
         ("Slack", _platform(stack, "slack", on=stack.slack), variable("slack_bot_token")),
         ("Logs", escape(str(stack.log_folder)), variable("log_level")),
@@ -73,6 +74,12 @@ def _screen(stack: Stack, info: WorkerStatus, took_s: float) -> Panel:
     for what, where, changed_by in rows:
         table.add_row(what, where, f"[dim]{changed_by}[/dim]")
     return Panel(table, title=f"Pajama is up after {took_s:.1f} s", subtitle="Ctrl-C stops all of it", expand=False)
+
+
+def _collections(stack: Stack) -> str:
+    """What everybody is answered from."""
+    found = (f"{view.name} ({view.entries} entries)" for view in stack.collections())
+    return ", ".join(found) or "none yet: pajama faq import"
 
 
 def _platform(stack: Stack, name: str, *, on: bool) -> str:

@@ -31,6 +31,8 @@ class Pajama:
             "PAJAMA_WEB_PORT": "0",
             "PAJAMA_DEVICE": "cpu",
             "PAJAMA_MAX_NEW_TOKENS": "8",
+            "PAJAMA_SAMPLE_FAQ": "false",
+            "PAJAMA_FAQ_EMBEDDER": "none",
             "OMP_NUM_THREADS": "1",
         }
 

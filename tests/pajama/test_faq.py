@@ -147,3 +147,10 @@ def test_a_database_that_is_not_there_is_said(pajama: Pajama, tmp_path: Path) ->
         failed = pajama.run("faq", *command)
         assert (failed.returncode, failed.stdout) == (4, "")
         assert "There is no database" in failed.stderr
+
+
+def test_a_removed_collection_is_gone_and_its_name_free(shop: Pajama) -> None:
+    removed = shop.run("faq", "remove", "shop")
+    assert (removed.returncode, removed.stdout) == (0, "shop: removed, with 3 entries.\n")
+    assert shop.json("faq", "list") == []
+    assert shop.run("faq", "remove", "shop").returncode == 1

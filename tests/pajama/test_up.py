@@ -59,7 +59,7 @@ def test_a_second_up_says_where_the_first_one_is(up: Up) -> None:
 def test_one_question_is_one_json_object(up: Up, pajama: Pajama) -> None:
     before = up.children()
     answered = pajama.json("chat", "--once", "hello")
-    assert set(answered) == {"turn", "text", "model", "usage", "timings_ms"}
+    assert set(answered) == {"turn", "text", "faq", "model", "usage", "timings_ms"}
     assert answered["model"] == "slimpajama"
     assert 0 < answered["usage"]["completion_tokens"] <= 8
     assert answered["timings_ms"]["total"] > 0
