@@ -5,7 +5,8 @@ PajamaError
 ├── AlreadyRunning           a second `pajama up` on the same data folder
 ├── ServiceUnavailable       SQL or Redis cannot be reached
 │   ├── DatabaseUnavailable
-│   └── QueueUnavailable
+│   ├── QueueUnavailable
+│   └── NoWorker             what only a worker can do was asked, and none is there
 ├── MessageRefused           what a person wrote cannot be taken; they are told why
 │   ├── EmptyMessage
 │   ├── MessageTooLong
@@ -26,10 +27,14 @@ PajamaError
 ├── Conflict                 the Turn is in another state than the call needs
 │   ├── HandedOff            a human has the Conversation
 │   ├── HandoffTaken         somebody else of staff has it already
-│   └── HandoffNotClaimed    nobody of staff has it: not yet, or no longer
+│   ├── HandoffNotClaimed    nobody of staff has it: not yet, or no longer
+│   └── FaqChanged           somebody else changed the entry or the collection since it was looked at
 ├── RecipeError              a prompt recipe does not render
 ├── FaqFileRefused           a file of FAQ entries is not taken; carries each `Problem` with its line
 ├── FaqRefused               what is asked of a FAQ collection cannot be done
+│   ├── BadName
+│   ├── NameTaken
+│   └── EntryRefused         an entry is not taken; carries what is wrong with it
 ├── LeaseLost                another worker has the Turn now
 ├── DeliveryFailed           the platform does not take a message, and never will
 └── AnswerFailed             the Turn could not be answered; carries a `FailureCode`
@@ -93,6 +98,12 @@ class DatabaseUnavailable(ServiceUnavailable):
 
 class QueueUnavailable(ServiceUnavailable):
     """Redis cannot be reached."""
+
+
+class NoWorker(ServiceUnavailable):
+    """Only a worker can do that, and none answers."""
+
+    code = "no_worker"
 
 
 class MessageRefused(PajamaError):
@@ -268,6 +279,12 @@ class HandoffNotClaimed(Conflict):
     code = "handoff_unclaimed"
 
 
+class FaqChanged(Conflict):
+    """It was changed by somebody else meanwhile."""
+
+    code = "faq_changed"
+
+
 class RecipeError(PajamaError):
     """The prompt recipe does not render."""
 
@@ -299,6 +316,39 @@ class FaqRefused(PajamaError):
     """That cannot be done with this collection."""
 
     code = "faq"
+
+
+class BadName(FaqRefused):
+    """A collection cannot have that name."""
+
+    code = "faq_name"
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(
+            f"A collection's name has 1 to {limit} characters without spaces, commas, semicolons, ~ and /;"
+            f" {name[:40]!r} has not."
+        )
+        self.limit = limit
+
+
+class NameTaken(FaqRefused):
+    """There is a collection, or an entry, of that name already."""
+
+    code = "faq_taken"
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"There is {what} {name!r} already.")
+        self.name = name
+
+
+class EntryRefused(FaqRefused):
+    """The entry is not taken."""
+
+    code = "faq_entry"
+
+    def __init__(self, wrong: Sequence[str]) -> None:
+        super().__init__(" ".join(wrong))
+        self.wrong = tuple(wrong)
 
 
 class LeaseLost(PajamaError):

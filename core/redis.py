@@ -74,6 +74,21 @@ def note_key(prefix: str, name: str) -> str:
     return f"{prefix}:note:{name}"
 
 
+def desk_key(prefix: str) -> str:
+    """The list of what operators ask of a worker about FAQs."""
+    return f"{prefix}:faq:asked"
+
+
+def desk_open_key(prefix: str) -> str:
+    """Where a worker says that it takes such questions."""
+    return f"{prefix}:faq:open"
+
+
+def desk_reply_key(prefix: str, request_id: str) -> str:
+    """Where the reply to one of them is fetched, once."""
+    return f"{prefix}:faq:told:{request_id}"
+
+
 def celery_prefix(prefix: str) -> str:
     """Prefix of Celery's own keys."""
     return f"{prefix}:celery:"

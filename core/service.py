@@ -12,7 +12,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 import structlog
@@ -56,6 +57,9 @@ from core.values import (
 )
 from core.workspaces import WorkspaceSettings
 
+if TYPE_CHECKING:
+    from core.faq.office import FaqOffice
+
 log = structlog.get_logger(__name__)
 
 MAX_COMMENT_CHARS = 2_000
@@ -89,6 +93,13 @@ class Service:
     def database(self) -> AsyncDatabase:
         """The database, for what a platform keeps in tables of its own."""
         return self._database
+
+    @cached_property
+    def faq_office(self) -> FaqOffice:
+        """What operators may ask about FAQs. Loaded for whoever asks: the other bots do without its libraries."""
+        from core.faq.office import FaqOffice
+
+        return FaqOffice(self._database, self._client, self._settings.redis_prefix)
 
     async def receive(self, message: InboundMessage) -> Received | PassedOn:
         """Store what someone wrote, and its context, and queue its Turn; the same event again is the same Turn.

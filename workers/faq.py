@@ -64,6 +64,7 @@ class FaqDesk:
     def __init__(self, database: Database, load_embedder: Callable[[], Embedder | None]) -> None:
         self._database, self._load = database, load_embedder
         self._search, self._whole = FaqSearch(database, None), False
+        self._looking = threading.Lock()
         self._looked, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep_fresh, name="faq", daemon=True)
 
@@ -74,6 +75,18 @@ class FaqDesk:
     def close(self) -> None:
         """Look no more."""
         self._stop.set()
+
+    def fresh(self) -> FaqSearch:
+        """The search with everything that it can have and with what changed a moment ago, for who has time to wait.
+
+        Raises DatabaseUnavailable, ModelUnavailable.
+        """
+        with self._looking:
+            if self._whole:
+                self._search.refresh()
+            else:
+                self._search, self._whole = self._made_whole(), True
+        return self._search
 
     def consult(self, claimed: ClaimedTurn, here: ChannelSettings) -> Advice | None:
         """What to do with the Turn; None where no FAQ is to be asked, or there is none to ask."""
@@ -103,10 +116,11 @@ class FaqDesk:
     def _look(self, *, quiet: bool = False) -> bool:
         """Take in what changed. Whether that could be done; `quiet` does not say once more that it could not."""
         try:
-            self._search.refresh(trained=self._whole)
-            self._looked.set()
-            if not self._whole and not self._search.empty:
-                self._search, self._whole = self._made_whole(), True
+            with self._looking:
+                self._search.refresh(trained=self._whole)
+                self._looked.set()
+                if not self._whole and not self._search.empty:
+                    self._search, self._whole = self._made_whole(), True
         except (ServiceUnavailable, ModelUnavailable) as error:
             if not quiet:
                 log.warning("FAQs cannot be read; trying again.", action="faq_refresh_failed", reason=str(error))

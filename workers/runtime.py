@@ -34,6 +34,7 @@ from workers.embedding import load_embedder
 from workers.faq import FaqDesk
 from workers.generator import Generator
 from workers.heartbeat import Heartbeat
+from workers.operators_desk import OperatorsDesk
 from workers.running import RunningTurns
 
 log = structlog.get_logger(__name__)
@@ -121,6 +122,9 @@ class _Worker:
             settings, self._owner, self._database, generator, self._publisher, self._wake_ups, self._running, self._faq
         )
         tasks.register(self._celery, answering)
+        self._operators = OperatorsDesk(
+            connect(settings.redis_url), settings.redis_prefix, self._database, self._faq.fresh
+        )
 
     def start(self) -> None:
         """Start every thread. Redis and SQL need not be there yet."""
@@ -129,6 +133,7 @@ class _Worker:
         self._heartbeat.start()
         self._control.start()
         self._consumer.start()
+        self._operators.start()
 
     def drain(self) -> None:
         """Claim no more, let running answers end, return the rest to the queue, close."""
@@ -172,6 +177,7 @@ class _Worker:
             self._wake_ups.send_soon(turn_id)
 
     def _close(self) -> None:
+        self._operators.close()
         self._generator.drain(0)
         self._running.wait_idle(_GRACE_S)
         self._faq.close()

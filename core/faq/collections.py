@@ -14,7 +14,7 @@ from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core.errors import FaqRefused, NotFound, UnknownCollection
+from core.errors import BadName, NameTaken, NotFound, UnknownCollection
 from core.faq.changes import Changes, compare
 from core.faq.entry import MAX_KEY_CHARS, Entry
 from core.faq.models import FaqCollection, FaqEntry, FaqVersion
@@ -64,7 +64,7 @@ class VersionView:
 def create(
     session: Session, name: str, workspace_id: int | None, now: datetime, *, language: str = ""
 ) -> FaqCollection:
-    """A new, empty collection. Raises FaqRefused where one of that name is there, or the name cannot be one."""
+    """A new, empty collection. Raises NameTaken, and BadName where it cannot be one."""
     name = _usable(name)
     collection = FaqCollection(
         workspace_id=workspace_id, name=name, language=language, revision=0, created_at=now, updated_at=now
@@ -73,7 +73,7 @@ def create(
         with session.begin_nested():
             session.add(collection)
     except IntegrityError as error:
-        raise FaqRefused(f"There is a collection {name!r} already.") from error
+        raise NameTaken("a collection", name) from error
     return collection
 
 
@@ -87,17 +87,34 @@ def find(session: Session, name: str, workspace_id: int | None, *, lock: bool = 
     return collection
 
 
+def get(session: Session, collection_id: int, *, lock: bool = False) -> FaqCollection:
+    """The collection of that id. Raises NotFound."""
+    query = select(FaqCollection).where(FaqCollection.id == collection_id, FaqCollection.removed_at.is_(None))
+    collection = session.scalar(query.with_for_update() if lock else query)
+    if collection is None:
+        raise NotFound(f"There is no collection {collection_id}.")
+    return collection
+
+
 def visible(session: Session, workspace_id: int | None) -> list[CollectionView]:
     """The Workspace's own collections and those of all, by name; every collection of all where it is None."""
+    return _views(session, or_(_COLLECTION.c.workspace_id.is_(None), _COLLECTION.c.workspace_id == workspace_id))
+
+
+def every(session: Session) -> list[CollectionView]:
+    """The collections of all Workspaces, by name."""
+    return _views(session)
+
+
+def _views(session: Session, *chosen: Any) -> list[CollectionView]:
     counted = (
         select(func.count())
         .where(_ENTRY.c.collection_id == _COLLECTION.c.id, _ENTRY.c.removed_at.is_(None))
         .scalar_subquery()
     )
-    mine = or_(_COLLECTION.c.workspace_id.is_(None), _COLLECTION.c.workspace_id == workspace_id)
-    query = select(_COLLECTION, counted.label("entries")).where(mine, _COLLECTION.c.removed_at.is_(None))
+    query = select(_COLLECTION, counted.label("entries")).where(_COLLECTION.c.removed_at.is_(None), *chosen)
     own_first = _COLLECTION.c.workspace_id.is_(None)
-    rows = session.execute(query.order_by(_COLLECTION.c.name, own_first))
+    rows = session.execute(query.order_by(_COLLECTION.c.name, own_first, _COLLECTION.c.id))
     return [_collection_view(row) for row in rows]
 
 
@@ -130,13 +147,30 @@ def delete(session: Session, collection: FaqCollection, now: datetime) -> int:
 
 def current(session: Session, collection_id: int) -> dict[str, Entry]:
     """The entries of the collection by key, in the order in which they were added."""
+    return {each.entry.key: each.entry for each in stored(session, collection_id)}
+
+
+def stored(session: Session, collection_id: int) -> list[StoredEntry]:
+    """The entries of the collection that are in force, in the order in which they were added."""
     rows = session.execute(
         select(_ENTRY, *_WORDS)
         .join(_VERSION, _NEWEST)
         .where(_ENTRY.c.collection_id == collection_id, _ENTRY.c.removed_at.is_(None))
         .order_by(_ENTRY.c.id)
     )
-    return {row.key: _entry(row) for row in rows}
+    return [_stored(row) for row in rows]
+
+
+def entry_of(session: Session, collection_id: int, key: str) -> StoredEntry:
+    """One entry, also a removed one. Raises NotFound."""
+    row = session.execute(
+        select(_ENTRY, *_WORDS)
+        .join(_VERSION, _NEWEST)
+        .where(_ENTRY.c.collection_id == collection_id, _ENTRY.c.key == key)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no entry {key!r}.")
+    return _stored(row)
 
 
 def changed_since(session: Session, collection_id: int, revision: int) -> list[StoredEntry]:
@@ -147,7 +181,7 @@ def changed_since(session: Session, collection_id: int, revision: int) -> list[S
         .where(_ENTRY.c.collection_id == collection_id, _ENTRY.c.revision > revision)
         .order_by(_ENTRY.c.revision, _ENTRY.c.id)
     )
-    return [StoredEntry(row.id, row.version, row.revision, row.removed_at is not None, _entry(row)) for row in rows]
+    return [_stored(row) for row in rows]
 
 
 def versions_of(session: Session, collection_id: int, key: str) -> list[VersionView]:
@@ -225,10 +259,7 @@ def _owned_by(workspace_id: int | None) -> Any:
 def _usable(name: str) -> str:
     unusable = any(c.isspace() or not c.isprintable() or c in "~/,;，、；" for c in name)  # lists of names are typed
     if not name or len(name) > MAX_NAME_CHARS or unusable:
-        raise FaqRefused(
-            f"A collection's name has 1 to {MAX_NAME_CHARS} characters without spaces, commas, semicolons, ~ and /;"
-            f" {name[:40]!r} has not."
-        )
+        raise BadName(name, MAX_NAME_CHARS)
     return name
 
 
@@ -258,6 +289,10 @@ def _version_row(row: Any, entry: Entry, now: datetime) -> dict[str, Any]:
         "valid_until": entry.valid_until,
         "created_at": now,
     }
+
+
+def _stored(row: Any) -> StoredEntry:
+    return StoredEntry(row.id, row.version, row.revision, row.removed_at is not None, _entry(row))
 
 
 def _entry(row: Any) -> Entry:

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from core.database import Database
-from core.errors import ModelUnavailable
+from core.errors import ModelUnavailable, NotFound
 from core.faq import collections, matches
 from core.faq.calibration import Calibration, Mode, default, mode_of
 from core.faq.classifier import Matrix
@@ -160,6 +160,18 @@ class FaqSearch:
             verdict = Verdict(decision, shelf.name, snapshot.revision, mode, source, self.embedder_revision)
             best = verdict if best is None or _order(verdict) > _order(best) else best
         return best or nothing("no_collection")
+
+    def index_of(self, collection_id: int) -> CollectionIndex:
+        """The index of one collection, fresh by the last `refresh`. Raises NotFound."""
+        shelf = self._shelves.get(collection_id)
+        if shelf is None:
+            raise NotFound(f"There is no collection {collection_id}.")
+        return shelf.index
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What reads questions; None where search is by words alone."""
+        return self._embedder
 
     def _question(self, index: CollectionIndex, text: str, vector: Matrix | None) -> Question:
         try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.database import Database
 from core.errors import DatabaseUnavailable, NotFound
+from core.faq import office
 from core.faq.embedding import Embedder
-from core.models import Workspace
 from core.settings import Settings
 from pajama.commands.database import absent
 from pajama.console import settings_of
@@ -35,16 +34,11 @@ def opened(settings: Settings | None = None) -> Iterator[Database]:
 
 def workspace_id_of(session: Session, name: str) -> int | None:
     """The id of the Workspace `platform:id`; None, for all of them, where none is named. Raises NotFound."""
-    if not name:
-        return None
-    platform, _, external_id = name.partition(":")
-    query = select(Workspace.id).where(Workspace.platform == platform, Workspace.external_id == external_id)
-    workspace_id: int | None = session.scalar(query)
-    if workspace_id is None:
-        raise NotFound(
-            f"There is no workspace {name!r}; it is named as in web:site, and is there once it said something."
-        )
-    return workspace_id
+    try:
+        return office.workspace_id_of(session, name)
+    except NotFound as error:
+        hint = "it is named as in web:site, and is there once it said something."
+        raise NotFound(f"There is no workspace {name!r}; {hint}") from error
 
 
 def embedder_of(settings: Settings) -> Embedder | None:
