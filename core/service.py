@@ -402,6 +402,11 @@ class Service:
             await self._client.expire(key, 2 * per_s)
         return int(count) <= most
 
+    async def only_once(self, name: str, within_s: int) -> bool:
+        """Whether nobody asked this under that name within the time, of all processes. Raises QueueUnavailable."""
+        with translated():
+            return bool(await self._client.set(note_key(self._settings.redis_prefix, name), "1", nx=True, ex=within_s))
+
     async def check_health(self) -> None:
         """Raises DatabaseUnavailable or QueueUnavailable."""
         await self._database.read(conversations.queue_position, 0)

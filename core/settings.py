@@ -28,6 +28,7 @@ from core.values import SamplingParams
 
 PREFIX = "PAJAMA_"
 TOML_FILE = Path("pajama.toml")
+MIN_OPERATOR_KEY_CHARS = 16
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -122,6 +123,11 @@ class Settings(BaseSettings):
         SecretStr(""), description="Key that signs the session cookie. Empty: made once and kept in `data_dir`."
     )
     web_secure_cookie: bool = Field(False, description="Send the cookie over HTTPS only. Set it behind a TLS proxy.")
+    operator_key: SecretStr = Field(
+        SecretStr(""),
+        description="Key with which operators sign in at `/operator`, 16 characters or more. Empty: made once and kept "
+        "in `data_dir`; `pajama operator link` prints a link.",
+    )
     open_browser: bool = Field(True, description="Whether `pajama up` opens the page where there is a screen.")
 
     discord_token: SecretStr = Field(
@@ -181,6 +187,13 @@ class Settings(BaseSettings):
         if url and not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("should start with redis://, rediss:// or unix://")
         return _with_a_port(url)
+
+    @field_validator("operator_key")
+    @classmethod
+    def _hard_to_guess(cls, key: SecretStr) -> SecretStr:
+        if 0 < len(key.get_secret_value()) < MIN_OPERATOR_KEY_CHARS:
+            raise ValueError(f"should have at least {MIN_OPERATOR_KEY_CHARS} characters, or be empty")
+        return key
 
     @field_validator("discord_proxy", "discord_api_base", "slack_public_url")
     @classmethod

@@ -31,10 +31,12 @@ discord = typer.Typer(no_args_is_help=True, help="The Discord bot's setting up."
 slack = typer.Typer(no_args_is_help=True, help="The Slack app's setting up.")
 config = typer.Typer(no_args_is_help=True, help="The settings.")
 docs = typer.Typer(no_args_is_help=True, help="The generated pages of docs/.")
+operator = typer.Typer(no_args_is_help=True, help="Those who manage FAQs and settings on the web page.")
 health = typer.Typer(no_args_is_help=True, help="Health checks for containers: exit code 0 or 1.")
 for name, group in (
     ("bot", bot), ("db", db), ("faq", faq), ("feedback", feedback), ("privacy", privacy), ("model", model),
     ("config", config), ("docs", docs), ("health", health), ("doctor", doctor), ("discord", discord), ("slack", slack),
+    ("operator", operator),
 ):  # fmt: skip
     app.add_typer(group, name=name)
 
@@ -421,6 +423,16 @@ def discord_invite_url() -> None:
     from pajama.commands import discord as command
 
     command.invite_url()
+
+
+@operator.command("link")
+def operator_link(
+    url: Annotated[str, typer.Option(help="Where the page is reached, such as https://chat.example.com.")] = "",
+) -> None:
+    """Print a link that signs in whoever follows it first, within an hour."""
+    from pajama.commands import operator as command
+
+    command.link(url)
 
 
 @config.command("show")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -16,24 +17,29 @@ from bots.web.assets import Assets, assets_path, page
 from bots.web.guards import BodyLimit, SameOrigin
 from bots.web.headers import SecurityHeaders
 from bots.web.language import language_of
+from bots.web.operator import routes
+from bots.web.operator.badges import Badges
 from core.service import Service
 from core.settings import Settings
 
 
 def create_app(service: Service, settings: Settings, closing: asyncio.Event | None = None) -> FastAPI:
-    """The page and its API. Streams end when `closing` is set; without it they only end with their Turns."""
-    app = FastAPI(title="Pajama", openapi_url=None, docs_url=None, redoc_url=None, middleware=_middleware(settings))
+    """The visitors' page, the operators', and what both ask. Streams end when `closing` is set; without it they only end with their Turns."""
+    badges = Badges(settings)
+    middleware = _middleware(settings, badges)
+    app = FastAPI(title="Pajama", openapi_url=None, docs_url=None, redoc_url=None, middleware=middleware)
     app.state.service = service
     app.state.closing = closing or asyncio.Event()
     refusals.install(app)
     app.include_router(router)
+    routes.install(app, badges)
     app.mount(assets_path(), Assets())
     app.add_api_route("/", _page, methods=["GET"], response_model=None)
     app.add_api_route("/healthz", _health, methods=["GET"], response_model=None)
     return app
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, badges: Badges) -> list[Middleware]:
     """Outermost first."""
     session = Middleware(
         SessionMiddleware,
@@ -43,7 +49,12 @@ def _middleware(settings: Settings) -> list[Middleware]:
         same_site="strict",
         https_only=settings.web_secure_cookie,
     )
-    return [Middleware(SecurityHeaders), Middleware(SameOrigin), Middleware(BodyLimit), session]
+    return [
+        Middleware(SecurityHeaders),
+        Middleware(SameOrigin),
+        Middleware(BodyLimit, partial(routes.body_limit, badges)),
+        session,
+    ]
 
 
 async def _page(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The page and its files, as they lie in the package.
+"""The pages and their files, as they lie in the package.
 
 The files are served under a path that holds a digest of all of them, so that browsers keep them for good and a new
 version is a new path; modules import each other relatively and need not know. Knows no conversation.
@@ -15,7 +15,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from bots.texts import LANGUAGES, text
+from bots.texts import LANGUAGES, text, texts
+from core.faq.files import MAX_FILE_BYTES
 from core.service import MAX_COMMENT_CHARS
 
 _PACKAGE = Path(__file__).parent
@@ -48,20 +49,31 @@ class Assets(StaticFiles):
 
 
 @cache
-def _page(language: str) -> str:
+def _rendered(template: str, language: str) -> str:
     templates = Environment(loader=FileSystemLoader(_PACKAGE), autoescape=True, undefined=StrictUndefined)
     t = partial(text, language=language)
-    return templates.get_template("page.html.j2").render(
+    return templates.get_template(template).render(
         t=t,
         language=language,
         languages=LANGUAGES,
         assets=assets_path(),
         examples=[t(f"web_example_{number}") for number in (1, 2, 3)],
         max_comment_chars=MAX_COMMENT_CHARS,
+        max_file_bytes=MAX_FILE_BYTES,
+        catalogue={"language": language, "texts": texts("operator_", language) | texts("web_", language)},
     )
 
 
 def page(language: str) -> HTMLResponse:
-    """The page in `language`."""
+    """The visitors' page in `language`."""
+    return _answer("page.html.j2", language)
+
+
+def operators_page(language: str) -> HTMLResponse:
+    """The operators' page in `language`: words and scripts, and nothing of anyone's."""
+    return _answer("operator.html.j2", language)
+
+
+def _answer(template: str, language: str) -> HTMLResponse:
     headers = {"Cache-Control": "no-cache", "Content-Language": language, "Vary": "Accept-Language, Cookie"}
-    return HTMLResponse(_page(language), headers=headers)
+    return HTMLResponse(_rendered(template, language), headers=headers)

@@ -5,6 +5,7 @@ Pure ASGI, so that streams pass through untouched. Knows no session and no route
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -44,10 +45,10 @@ def _from_elsewhere(headers: Headers) -> bool:
 
 
 class BodyLimit:
-    """Refuses bodies above `limit` bytes: at once by their declared length, or where a chunked one passes it."""
+    """Refuses bodies above `limit_of` a request: at once by their declared length, or where a chunked one passes it."""
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
-        self._app, self._limit = app, limit
+    def __init__(self, app: ASGIApp, limit_of: Callable[[Scope], int] = lambda scope: MAX_BODY_BYTES) -> None:
+        self._app, self._limit_of = app, limit_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on the body, read whole, or answer 413."""
@@ -61,14 +62,14 @@ class BodyLimit:
         await self._app(scope, _replayed(body, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive) -> list[Message] | None:
-        declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self._limit:
+        declared, limit = Headers(scope=scope).get("content-length", "0"), self._limit_of(scope)
+        if not declared.isdecimal() or int(declared) > limit:
             return None
         messages, size, more = [], 0, True
         while more:
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self._limit:
+            if size > limit:
                 return None
             messages.append(message)
             more = message["type"] == "http.request" and message.get("more_body", False)

@@ -19,6 +19,9 @@ from core.errors import (
     AccessDenied,
     Busy,
     Conflict,
+    EntryRefused,
+    FaqFileRefused,
+    FaqRefused,
     MessageRefused,
     MessageTooLong,
     NotAllowed,
@@ -31,6 +34,17 @@ from core.errors import (
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_S = 5
+MOST_PROBLEMS = 200
+"""Wrong lines of a file that are told at once."""
+
+
+class Refused(Exception):
+    """A refusal of the web's own, without an error of core's behind it: a status and a code of the catalogue."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.status, self.code = status, code
+
 
 # The first that fits; what is in none of them is the server's own mistake.
 _STATUS: tuple[tuple[type[PajamaError], int], ...] = (
@@ -42,6 +56,8 @@ _STATUS: tuple[tuple[type[PajamaError], int], ...] = (
     (NotFound, 404),
     (NotAllowed, 403),
     (Conflict, 409),
+    (FaqFileRefused, 422),
+    (FaqRefused, 422),
     (ServiceUnavailable, 503),
 )
 _HTTP_CODES = {404: "not_found", 405: "invalid", 413: "too_large", 422: "invalid"}
@@ -55,6 +71,7 @@ def refusal(scope: Scope, status: int, code: str) -> Response:
 def install(app: FastAPI) -> None:
     """Answer every error of `app` in the one form."""
     app.add_exception_handler(PajamaError, _on_pajama_error)
+    app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, _on_mistake)
@@ -65,7 +82,21 @@ async def _on_pajama_error(request: Request, error: Any) -> Response:
     if status >= 500:
         log.error("A request failed.", action="request_failed", path=request.url.path, reason=str(error))
     retry_after_s = error.hours * 3600 if isinstance(error, QuotaUsed) else RETRY_AFTER_S
-    return _answer(status, error.code, sentence_for(error, language_of(request.scope)), retry_after_s)
+    sentence = sentence_for(error, language_of(request.scope))
+    return _answer(status, error.code, sentence, retry_after_s, problems=_problems(error))
+
+
+def _problems(error: PajamaError) -> list[dict[str, Any]] | None:
+    """What is wrong with a file or an entry, each with its line; 0 where there is none."""
+    if isinstance(error, FaqFileRefused):
+        return [{"line": each.line, "text": each.text} for each in error.problems[:MOST_PROBLEMS]]
+    if isinstance(error, EntryRefused):
+        return [{"line": 0, "text": text} for text in error.wrong]
+    return None
+
+
+async def _on_refused(request: Request, error: Any) -> Response:
+    return refusal(request.scope, error.status, error.code)
 
 
 async def _on_invalid(request: Request, error: Any) -> Response:
@@ -86,6 +117,14 @@ async def _on_mistake(request: Request, error: Exception) -> Response:
     return response
 
 
-def _answer(status: int, code: str, sentence: str, retry_after_s: int = RETRY_AFTER_S) -> Response:
+def _answer(
+    status: int,
+    code: str,
+    sentence: str,
+    retry_after_s: int = RETRY_AFTER_S,
+    *,
+    problems: list[dict[str, Any]] | None = None,
+) -> Response:
     headers = {"Retry-After": str(retry_after_s)} if status in (429, 503) else None
-    return JSONResponse({"error": {"code": code, "message": sentence}}, status, headers)
+    told = {"code": code, "message": sentence} | ({} if problems is None else {"problems": problems})
+    return JSONResponse({"error": told}, status, headers)

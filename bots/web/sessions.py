@@ -5,16 +5,14 @@ Knows the cookie and its key. There is no account; whoever has the cookie has th
 
 from __future__ import annotations
 
-import os
 import secrets
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends
 from starlette.requests import Request
 
-from core.errors import SettingsError
+from bots.web.keys import kept_key
 from core.settings import Settings
 from core.values import Person, Place
 
@@ -24,7 +22,6 @@ SITE = "local"
 """The site key: one page, one Workspace."""
 
 _KEY_FILE = "web_secret"
-_KEY_BYTES = 32
 
 
 class Visitor:
@@ -56,25 +53,4 @@ CurrentVisitor = Annotated[Visitor, Depends(visitor)]
 def signing_key(settings: Settings) -> str:
     """The key that signs the cookie: the one set, or one made once and kept, readable by its owner only."""
     given = settings.web_secret.get_secret_value()
-    return given or _kept_key(settings.data_dir / _KEY_FILE)
-
-
-def _kept_key(path: Path) -> str:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        key = secrets.token_urlsafe(_KEY_BYTES)
-        # Written whole under a name of its own, then linked: a second process that starts now gets the same key.
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-            file.write(key)
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            key = path.read_text("ascii").strip()
-        finally:
-            draft.unlink()
-    except OSError as error:
-        raise SettingsError(f"PAJAMA_DATA_DIR: {path} cannot be made or read: {error}.") from error
-    if not key:
-        raise SettingsError(f"{path} is empty: delete it, so that a new key is made, or set PAJAMA_WEB_SECRET.")
-    return key
+    return given or kept_key(settings.data_dir / _KEY_FILE, "PAJAMA_WEB_SECRET")

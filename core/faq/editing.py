@@ -23,7 +23,7 @@ from core.faq.words import plain
 def add(session: Session, collection_id: int, draft: Draft, now: datetime) -> StoredEntry:
     """A new entry. Raises EntryRefused, NameTaken and NotFound."""
     collection = collections.get(session, collection_id, lock=True)
-    entry = checked(draft, collection.language)
+    entry = checked(draft)
     if _in_force(session, collection_id, entry.key) is not None:
         raise NameTaken("an entry", entry.key)
     collections.apply(session, collection, Changes((entry,), (), (), 0), now)
@@ -37,7 +37,7 @@ def change(session: Session, collection_id: int, key: str, version: int, draft: 
     """
     collection = collections.get(session, collection_id, lock=True)
     before = _seen(session, collection_id, key, version)
-    entry = checked(replace(draft, key=key), collection.language)
+    entry = checked(replace(draft, key=key))
     if entry != before:
         collections.apply(session, collection, Changes((), (Change(before, entry),), (), 0), now)
     return collections.entry_of(session, collection_id, key)
@@ -51,7 +51,7 @@ def extend(session: Session, collection_id: int, key: str, phrasings: Sequence[s
         raise NotFound(f"There is no entry {key!r}.")
     known = {plain(text) for text in there.entry.phrasings}
     new = [text for text in dict.fromkeys(phrasings) if plain(text) not in known]
-    entry = checked(_draft_of(there.entry, new), collection.language)
+    entry = checked(_draft_of(there.entry, new))
     if entry != there.entry:
         collections.apply(session, collection, Changes((), (Change(there.entry, entry),), (), 0), now)
     return collections.entry_of(session, collection_id, key)
@@ -64,9 +64,9 @@ def retire(session: Session, collection_id: int, key: str, version: int, now: da
     collections.apply(session, collection, Changes((), (), (before,), 0), now)
 
 
-def checked(draft: Draft, language: str = "") -> Entry:
+def checked(draft: Draft) -> Entry:
     """The entry that a draft makes. Raises EntryRefused with everything that is wrong."""
-    made = check(draft, language)
+    made = check(draft)
     if made.entry is None:
         raise EntryRefused(made.wrong)
     return made.entry

@@ -16,6 +16,7 @@ from rich.table import Table
 from core.presence import WorkerStatus
 from core.settings import unknown_variables, variable
 from pajama.commands.config import masked_url
+from pajama.commands.operator import link_to
 from pajama.console import err, out, settings_of
 from pajama.stack import Stack
 
@@ -34,6 +35,9 @@ def up() -> None:
         info = stack.wait_until_ready(leave)
         if info is not None:
             out.print(_screen(stack, info, time.monotonic() - began))
+            if out.is_terminal:  # a file may be read by others, and for longer than the link should be
+                out.print("Manage FAQs and settings (this link signs you in once, within an hour):")
+                out.print(link_to(stack.settings, stack.web_url), markup=False, soft_wrap=True)
             if settings.open_browser and _has_screen():
                 webbrowser.open(stack.web_url)
             leave.wait()
@@ -59,6 +63,7 @@ def _screen(stack: Stack, info: WorkerStatus, took_s: float) -> Panel:
     queue = "embedded Valkey" if stack.embedded_valkey else masked_url(settings.redis_url)
     rows = [
         ("Web page", f"[bold]{escape(stack.web_url)}[/bold]", f"{variable('web_host')}, {variable('web_port')}"),
+        ("Operators", "pajama operator link", variable("operator_key")),
         ("Terminal", "pajama chat", ""),
         ("Model", escape(f"{info.model} @ {info.revision}"), variable("model")),
         ("Worker", f"1 process, up to {settings.max_batch_size} answers at once", variable("max_batch_size")),

@@ -1,6 +1,7 @@
-// The catalogue of sentences in the page's language, given by the server.
+// The catalogue of sentences in the page's language: in the page itself, or given by the server.
 
-const catalogue = await fetch("/api/texts").then((response) => response.json());
+const inPage = document.getElementById("catalogue");
+const catalogue = inPage ? JSON.parse(inPage.textContent) : await fetch("/api/texts").then((response) => response.json());
 
 /** The text of `key`, with `{name}` filled in from `values`. */
 export function say(key, values = {}) {
@@ -11,4 +12,14 @@ export function say(key, values = {}) {
 /** A number as people write it in the page's language. */
 export function number(value, digits = 0) {
   return new Intl.NumberFormat(catalogue.language, { maximumFractionDigits: digits }).format(value);
+}
+
+/** A moment as people write it in the page's language, to the day. */
+export function day(moment) {
+  return new Intl.DateTimeFormat(catalogue.language, { dateStyle: "medium" }).format(new Date(moment));
+}
+
+/** A share as a percentage. */
+export function percent(share, digits = 1) {
+  return new Intl.NumberFormat(catalogue.language, { style: "percent", maximumFractionDigits: digits }).format(share);
 }

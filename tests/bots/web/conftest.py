@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+import redis
+from starlette.responses import Response
 
+from bots.web.operator.badges import COOKIE, PATH, Badges
 from bots.web.server import Server, listen, make_server, url_of
 from core.database import Database, upgrade
+from core.redis import connect, desk_open_key
 from core.service import open_service
 from core.settings import Settings
 from tests.bots.contract import HOURS, PARKING
 from tests.bots.scripted_worker import Gate, ScriptedWorker
+from tests.core.faq.asking import People
+from workers.faq import FaqDesk
+from workers.operators_desk import OperatorsDesk
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,52 @@ def site(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     finally:
         worker.close()
         database.close()
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A page whose operators a worker's desk answers, by words alone, and people who ask."""
+
+    url: str
+    settings: Settings
+    database: Database
+    people: People
+
+    @contextmanager
+    def operator(self) -> Iterator[httpx.Client]:
+        """Somebody who wears a badge."""
+        pinned = Response()
+        Badges(self.settings).pin_on(pinned)
+        badge = pinned.headers["set-cookie"].partition("=")[2].partition(";")[0]
+        with httpx.Client(base_url=self.url, timeout=30) as client:
+            client.cookies.set(COOKIE, badge, path=PATH)
+            yield client
+
+
+@pytest.fixture(scope="session")
+def shop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One for all tests of the operators' side: each makes collections of its own."""
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("shop"), redis_url=redis_url, redis_prefix="test-shop", web_port=0
+    )
+    upgrade(settings.effective_database_url)
+    database = Database(settings.effective_database_url)
+    with connect(redis_url) as client:
+        desk = OperatorsDesk(client, settings.redis_prefix, database, FaqDesk(database, lambda: None).fresh)
+        desk.start()
+        until_open(client, settings.redis_prefix)
+        try:
+            with served(settings) as url:
+                yield Shop(url, settings, database, People(database, datetime.now(UTC) - timedelta(days=1)))
+        finally:
+            desk.close(10)
+            database.close()
+
+
+def until_open(client: redis.Redis, prefix: str) -> None:
+    """Wait until a worker says that it takes operators' requests."""
+    while not client.exists(desk_open_key(prefix)):
+        time.sleep(0.01)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The operators' side of the web page: FAQ collections, what to write next, and settings, for whoever has the key."""
