@@ -60,8 +60,13 @@ def _rendered(template: str, language: str) -> str:
         examples=[t(f"web_example_{number}") for number in (1, 2, 3)],
         max_comment_chars=MAX_COMMENT_CHARS,
         max_file_bytes=MAX_FILE_BYTES,
-        catalogue={"language": language, "texts": texts("operator_", language) | texts("web_", language)},
+        catalogue={"language": language, "texts": _texts(language)},
     )
+
+
+def _texts(language: str) -> dict[str, str]:
+    """What the operators' scripts say: their own sentences, the page's, and what people read of FAQs."""
+    return {key: each for kind in ("operator_", "web_", "faq_") for key, each in texts(kind, language).items()}
 
 
 def page(language: str) -> HTMLResponse:

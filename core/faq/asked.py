@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.faq.models import FaqCollection, FaqDecision, FaqEntry, FaqMatch, FaqVersion
+from core.handoffs.models import Handoff
 from core.models import Feedback, Generation, Message, MessageRevision, Participant, Turn, tables
 from core.values import Rating
 
@@ -26,7 +27,7 @@ NOT_HELPFUL = "not_helpful"
 _DECISION, _MATCH, _ENTRY, _VERSION = tables(FaqDecision, FaqMatch, FaqEntry, FaqVersion)
 (_COLLECTION,) = tables(FaqCollection)
 _TURN, _GENERATION, _MESSAGE, _REVISION = tables(Turn, Generation, Message, MessageRevision)
-_FEEDBACK, _PERSON = tables(Feedback, Participant)
+_FEEDBACK, _PERSON, _HANDOFF = tables(Feedback, Participant, Handoff)
 _IDS_AT_ONCE = 500
 
 
@@ -89,6 +90,29 @@ def written_since(session: Session, moment: datetime) -> list[Written]:
         .where(_COLLECTION.c.removed_at.is_(None), _ENTRY.c.removed_at.is_(None), _VERSION.c.created_at > moment)
     )
     return [Written(*row) for row in rows]
+
+
+def staff_replies(session: Session, since: datetime) -> dict[int, str]:
+    """By Turn: what staff wrote in the hand-off that it led to, since then. What was purged is left out."""
+    rows = session.execute(
+        select(_HANDOFF.c.turn_id, _REVISION.c.text)
+        .join(_MESSAGE, _MESSAGE.c.conversation_id == _HANDOFF.c.conversation_id)
+        .join(_REVISION, and_(_REVISION.c.message_id == _MESSAGE.c.id, _REVISION.c.number == _MESSAGE.c.revision))
+        .where(
+            _HANDOFF.c.turn_id.is_not(None),
+            _HANDOFF.c.requested_at >= since,
+            _MESSAGE.c.staff,
+            _MESSAGE.c.deleted_at.is_(None),
+            _MESSAGE.c.seq >= _HANDOFF.c.opened_seq,
+            or_(_HANDOFF.c.released_at.is_(None), _MESSAGE.c.created_at <= _HANDOFF.c.released_at),
+        )
+        .order_by(_HANDOFF.c.id, _MESSAGE.c.seq)
+    )
+    found: dict[int, list[str]] = {}
+    for turn_id, words in rows:
+        if words:
+            found.setdefault(turn_id, []).append(words)
+    return {turn_id: "\n\n".join(words) for turn_id, words in found.items()}
 
 
 def names_of(session: Session, entry_ids: Iterable[int]) -> dict[int, EntryName]:

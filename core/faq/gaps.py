@@ -2,8 +2,8 @@
 
     asked (SQL) → the same words once → clusters → a suggested entry each
 
-A suggestion is made of people's own questions. Its answer is left to the owner; where people found the chat's own
-answer good, that is a draft, marked as one. What an entry that was written since says word for word is no gap any more.
+A suggestion is made of people's own questions. Its answer is left to the owner; what staff replied in a hand-off, or a
+chat's own answer that people found good, is a draft, marked as one. What an entry that was written since says word for word is no gap any more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.faq import asked as questions
 from core.faq.asked import Asked, EntryName
 from core.faq.clusters import by_meaning, by_words
 from core.faq.embedding import Embedder
-from core.faq.entry import MAX_QUESTION_CHARS
+from core.faq.entry import MAX_ANSWER_CHARS, MAX_QUESTION_CHARS
 from core.faq.words import is_chinese, plain
 from core.values import Value
 
@@ -60,7 +60,7 @@ class AnswerDraft(Value):
     """Words to begin an answer with, and whose they are: to be checked, never published unread."""
 
     text: str
-    source: Literal["liked_chat_answer"]
+    source: Literal["staff", "liked_chat_answer"]
 
 
 class Gap(Value):
@@ -123,12 +123,14 @@ def report(
         chosen = [each for each in by_turn.values() if collection is None or each.collection == collection]
         still_open = _without_written(session, chosen)
         named = questions.names_of(session, (each.entry_id for each in still_open if each.entry_id is not None))
+        oldest = min((each.asked_at for each in still_open), default=None)
+        replies = questions.staff_replies(session, oldest) if oldest is not None else {}
     gathered = gather(still_open, embedder)
     return GapReport(
         questions=len(still_open),
         complete=max(len(unanswered), len(not_helpful)) < MOST_QUESTIONS,
         embedder=embedder.revision if embedder is not None else None,
-        gaps=tuple(_gap(wordings, named) for wordings in gathered[:MOST_GAPS]),
+        gaps=tuple(_gap(wordings, named, replies) for wordings in gathered[:MOST_GAPS]),
         more=max(len(gathered) - MOST_GAPS, 0),
     )
 
@@ -193,7 +195,7 @@ def _clusters(wordings: Sequence[Wording], embedder: Embedder | None) -> list[li
     return [[i for group in several for i in groups[group]] for several in (*joined, *([i] for i in alone))]
 
 
-def _gap(wordings: Sequence[Wording], named: Mapping[int, EntryName]) -> Gap:
+def _gap(wordings: Sequence[Wording], named: Mapping[int, EntryName], replies: Mapping[int, str]) -> Gap:
     middle, others = wordings[0], sorted(wordings[1:], key=lambda each: -len(each.times))
     times = sorted((each for wording in wordings for each in wording.times), key=_when, reverse=True)
     return Gap(
@@ -211,7 +213,7 @@ def _gap(wordings: Sequence[Wording], named: Mapping[int, EntryName]) -> Gap:
             for each in times[:EXAMPLES]
         ),
         nearest=_nearest(times, named),
-        draft=_draft(times),
+        draft=_draft(times, replies),
     )
 
 
@@ -243,7 +245,10 @@ def _nearest(times: Sequence[Asked], named: Mapping[int, EntryName]) -> Nearest 
     return Nearest(key=name.key, question=name.question, collection=name.collection, share=round(count / len(times), 3))
 
 
-def _draft(times: Sequence[Asked]) -> AnswerDraft | None:
-    """The newest answer of the chat that people found good."""
+def _draft(times: Sequence[Asked], replies: Mapping[int, str]) -> AnswerDraft | None:
+    """What a human replied last, else the newest answer of the chat that people found good."""
+    replied = next((replies[each.turn_id] for each in times if each.turn_id in replies), "")
+    if replied:
+        return AnswerDraft(text=replied[:MAX_ANSWER_CHARS], source="staff")
     liked = next((each.liked for each in times if each.liked), "")
-    return AnswerDraft(text=liked, source="liked_chat_answer") if liked else None
+    return AnswerDraft(text=liked[:MAX_ANSWER_CHARS], source="liked_chat_answer") if liked else None

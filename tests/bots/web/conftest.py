@@ -84,7 +84,7 @@ class Shop:
 
 
 @pytest.fixture(scope="session")
-def shop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def bookshop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """One for all tests of the operators' side: each makes collections of its own."""
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("shop"), redis_url=redis_url, redis_prefix="test-shop", web_port=0

@@ -24,8 +24,8 @@ CSV = "question,answer,phrasings,key\nWhen are you open?,From nine to five.,Open
 
 
 @pytest.fixture
-def operator(shop: Shop) -> Iterator[httpx.Client]:
-    with shop.operator() as client:
+def operator(bookshop: Shop) -> Iterator[httpx.Client]:
+    with bookshop.operator() as client:
         yield client
 
 
@@ -64,7 +64,7 @@ def refused(answer: httpx.Response) -> tuple[int, str]:
 
 
 class TestCollections:
-    def test_one_is_made_shown_and_removed(self, shop: Shop, operator: httpx.Client) -> None:
+    def test_one_is_made_shown_and_removed(self, bookshop: Shop, operator: httpx.Client) -> None:
         name = f"library-{uuid4().hex[:8]}"
         path = created(operator, name)
         listed = next(each for each in operator.get(f"{API}/collections").json()["collections"] if each["name"] == name)
@@ -81,18 +81,18 @@ class TestCollections:
         assert operator.delete(path).status_code == 204
         assert refused(operator.get(path)) == (404, "not_found")
 
-    def test_one_of_a_workspace_is_that_workspaces(self, shop: Shop, operator: httpx.Client) -> None:
-        shop.people.ask("Hello there", workspace="bookshop")
+    def test_one_of_a_workspace_is_that_workspaces(self, bookshop: Shop, operator: httpx.Client) -> None:
+        bookshop.people.ask("Hello there", workspace="bookshop")
         answer = operator.post(f"{API}/collections", json={"name": f"b-{uuid4().hex[:8]}", "workspace": "web:bookshop"})
         assert answer.json()["workspace"] == "web:bookshop"
 
     def test_it_is_counted_how_often_entries_were_given_and_helped(
-        self, shop: Shop, operator: httpx.Client, made: str
+        self, bookshop: Shop, operator: httpx.Client, made: str
     ) -> None:
-        with shop.database.read() as session:
+        with bookshop.database.read() as session:
             collection_id = int(made.rpartition("/")[2])
             entry_id = session.scalars(select(FaqEntry.id).filter_by(collection_id=collection_id, key="hours")).one()
-        shop.people.rate(shop.people.ask("Open when?", "answer", entry_id=entry_id), Rating.UP)
+        bookshop.people.rate(bookshop.people.ask("Open when?", "answer", entry_id=entry_id), Rating.UP)
         assert operator.get(made).json()["rated"] == {"given": 1, "helpful": 1, "not_helpful": 0}
         rows = {each["key"]: each["rated"] for each in operator.get(f"{made}/entries").json()["entries"]}
         assert rows["hours"]["helpful"] == 1 and rows["parking"]["given"] == 0
@@ -225,7 +225,7 @@ class TestImport:
                                (text.encode("gb18030"), {"encoding": "gb18030"})):  # fmt: skip
             assert looked_at(operator, made, content, **query).json()["added"][0]["answer"] == "九点"
 
-    def test_fifty_megabytes_are_refused(self, shop: Shop, operator: httpx.Client, made: str) -> None:
+    def test_fifty_megabytes_are_refused(self, bookshop: Shop, operator: httpx.Client, made: str) -> None:
         def chunks() -> Iterator[bytes]:
             for _ in range(MAX_FILE_BYTES // (1 << 20) + 30):
                 yield b"x" * (1 << 20)
@@ -275,20 +275,20 @@ class TestQuestions:
         chinese = operator.post(f"{API}/try", json={"text": "opening hours"}, headers={"Accept-Language": "zh"}).json()
         assert chinese["told"] != told["told"]
 
-    def test_where_no_worker_is_that_is_said(self, shop: Shop, operator: httpx.Client) -> None:
-        with connect(shop.settings.redis_url) as client:
+    def test_where_no_worker_is_that_is_said(self, bookshop: Shop, operator: httpx.Client) -> None:
+        with connect(bookshop.settings.redis_url) as client:
             while True:  # the desk says again and again that it is open
-                client.delete(desk_open_key(shop.settings.redis_prefix))
+                client.delete(desk_open_key(bookshop.settings.redis_prefix))
                 answer = operator.post(f"{API}/try", json={"text": "opening hours"})
                 if answer.status_code == 503:
                     break
-            until_open(client, shop.settings.redis_prefix)
+            until_open(client, bookshop.settings.redis_prefix)
         assert refused(answer) == (503, "no_worker")
 
-    def test_a_gap_is_accepted_and_then_answered(self, shop: Shop, operator: httpx.Client, made: str) -> None:
+    def test_a_gap_is_accepted_and_then_answered(self, bookshop: Shop, operator: httpx.Client, made: str) -> None:
         collection = operator.get(made).json()
         for text in ("Do you repair umbrellas?", "do you repair umbrellas", "Umbrellas, do you repair them?"):
-            shop.people.ask(text, collection=collection["name"], workspace="umbrellas")
+            bookshop.people.ask(text, collection=collection["name"], workspace="umbrellas")
         asked = {"params": {"collection": collection["name"], "workspace": "web:umbrellas"}}
         (gap,) = operator.get(f"{API}/gaps", **asked).json()["gaps"]
         assert (gap["count"], gap["outcomes"]) == (3, {"abstain": 3})

@@ -30,14 +30,14 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def context(browser: Browser, shop: Shop) -> BrowserContext:
+def context(browser: Browser, bookshop: Shop) -> BrowserContext:
     """An operator's browser, signed in by a link of the terminal."""
     context = browser.new_context(viewport={"width": 1100, "height": 800}, locale="en-US", reduced_motion="reduce")
     context.set_default_timeout(15_000)
     page = context.new_page()
-    page.goto(sign_in_link(shop.settings, shop.url))
+    page.goto(sign_in_link(bookshop.settings, bookshop.url))
     page.wait_for_selector("body[data-ready]")
-    assert page.url == f"{shop.url}operator"  # the code is gone from the address
+    assert page.url == f"{bookshop.url}operator"  # the code is gone from the address
     page.close()
     return context
 
@@ -53,15 +53,15 @@ def page(context: BrowserContext) -> Iterator[Page]:
     assert not [text for text in complaints if "Failed to load resource" not in text]
 
 
-def opened(page: Page, shop: Shop, path: str = "") -> None:
-    page.goto(f"{shop.url}operator{path}")
+def opened(page: Page, bookshop: Shop, path: str = "") -> None:
+    page.goto(f"{bookshop.url}operator{path}")
     page.wait_for_selector("body[data-ready]")
 
 
-def collection(page: Page, shop: Shop) -> str:
+def collection(page: Page, bookshop: Shop) -> str:
     """Make a collection on the page. Returns its name; its import is shown."""
     name = f"shop-{uuid4().hex[:6]}"
-    opened(page, shop)
+    opened(page, bookshop)
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("heading", name=name)).to_be_visible()
@@ -76,16 +76,16 @@ def bring_in(page: Page, file: Path) -> None:
     expect(page.locator("#view").get_by_text("Done:")).to_be_visible()
 
 
-def tried(page: Page, shop: Shop, question: str, name: str) -> None:
-    opened(page, shop, "/try")
+def tried(page: Page, bookshop: Shop, question: str, name: str) -> None:
+    opened(page, bookshop, "/try")
     page.get_by_label("A question as somebody may ask it").fill(question)
     page.get_by_label("From", exact=True).select_option(label=name)
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Try", exact=True).click()
 
 
-def test_from_a_file_to_an_answer_and_from_a_gap_to_another(shop: Shop, page: Page, tmp_path: Path) -> None:
-    name = collection(page, shop)
+def test_from_a_file_to_an_answer_and_from_a_gap_to_another(bookshop: Shop, page: Page, tmp_path: Path) -> None:
+    name = collection(page, bookshop)
     file = tmp_path / "faq.csv"
     file.write_text("question,answer,phrasings\nWhen are you open?,From **nine** to five.,Opening hours\nWhy?,\n")
     page.get_by_label("File", exact=True).set_input_files(file)
@@ -95,16 +95,16 @@ def test_from_a_file_to_an_answer_and_from_a_gap_to_another(shop: Shop, page: Pa
     bring_in(page, file)
     expect(page.locator("#view").get_by_text("Done: 1 added, 0 changed, 0 removed.")).to_be_visible()
 
-    tried(page, shop, "opening hours", name)
+    tried(page, bookshop, "opening hours", name)
     expect(page.get_by_role("heading", name="Answered with the entry's own text")).to_be_visible()
     expect(page.locator(".shown strong")).to_have_text("nine")
     question = f"Do you repair umbrellas of {name}?"
-    tried(page, shop, question, name)
+    tried(page, bookshop, question, name)
     expect(page.get_by_role("heading", name="Not answered from the FAQ")).to_be_visible()
 
-    shop.people.ask(question, collection=name)
-    shop.people.ask(question.lower(), collection=name, person="another")
-    opened(page, shop, f"/gaps?collection={name}")
+    bookshop.people.ask(question, collection=name)
+    bookshop.people.ask(question.lower(), collection=name, person="another")
+    opened(page, bookshop, f"/gaps?collection={name}")
     expect(page.locator("#view").get_by_text("2 times by 2 people")).to_be_visible()
     page.get_by_role("button", name="Write the entry").click()
     page.get_by_label("Collection", exact=True).select_option(label=name)
@@ -112,14 +112,14 @@ def test_from_a_file_to_an_answer_and_from_a_gap_to_another(shop: Shop, page: Pa
     page.get_by_role("button", name="Add as an entry").click()
     expect(page.locator("#view").get_by_text("Accepted: it is answered from now on.")).to_be_visible()
 
-    tried(page, shop, question, name)
+    tried(page, bookshop, question, name)
     expect(page.locator(".shown")).to_contain_text("Yes, on Mondays.")
-    opened(page, shop, f"/gaps?collection={name}")
+    opened(page, bookshop, f"/gaps?collection={name}")
     expect(page.locator("#view").get_by_text("Nothing was asked that no entry answered.")).to_be_visible()
 
 
-def test_an_entry_is_added_changed_and_retired(shop: Shop, page: Page) -> None:
-    name = collection(page, shop)
+def test_an_entry_is_added_changed_and_retired(bookshop: Shop, page: Page) -> None:
+    name = collection(page, bookshop)
     page.get_by_role("navigation", name=name).get_by_role("link", name="Entries").click()
     page.get_by_role("link", name="Add an entry").click()
     page.get_by_label("Question").fill("Do you deliver?")
@@ -139,15 +139,15 @@ def test_an_entry_is_added_changed_and_retired(shop: Shop, page: Page) -> None:
     expect(page.locator("#view").get_by_text("The collection is empty.")).to_be_visible()
 
 
-def test_who_was_slower_is_told_and_keeps_what_was_typed(shop: Shop, page: Page) -> None:
-    name = collection(page, shop)
-    with shop.operator() as other:
+def test_who_was_slower_is_told_and_keeps_what_was_typed(bookshop: Shop, page: Page) -> None:
+    name = collection(page, bookshop)
+    with bookshop.operator() as other:
         found = other.get("/operator/api/collections").json()["collections"]
         number = next(each["collection_id"] for each in found if each["name"] == name)
         path = f"/operator/api/collections/{number}"
         words = {"question": "Open?", "answer": "Yes.", "key": "open"}
         other.post(f"{path}/entries", json=words)
-        opened(page, shop, f"/collections/{number}/entry?key=open")
+        opened(page, bookshop, f"/collections/{number}/entry?key=open")
         other.put(f"{path}/entry?key=open", json={**words, "answer": "No.", "version": 1})
     page.get_by_label("Answer").fill("Perhaps.")
     page.get_by_role("button", name="Save").click()
@@ -156,14 +156,16 @@ def test_who_was_slower_is_told_and_keeps_what_was_typed(shop: Shop, page: Page)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_nothing_in_an_answer_or_a_question_runs(shop: Shop, page: Page, context: BrowserContext, attack: str) -> None:
+def test_nothing_in_an_answer_or_a_question_runs(
+    bookshop: Shop, page: Page, context: BrowserContext, attack: str
+) -> None:
     page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
-    with shop.operator() as other:
+    with bookshop.operator() as other:
         made = other.post("/operator/api/collections", json={"name": f"a-{uuid4().hex[:8]}"}).json()["collection_id"]
         words = {"question": f"Q {attack}"[:400], "answer": attack, "key": "attack"}
         assert other.post(f"/operator/api/collections/{made}/entries", json=words).status_code == 200
-    opened(page, shop, f"/collections/{made}")
-    opened(page, shop, f"/collections/{made}/entry?key=attack")
+    opened(page, bookshop, f"/collections/{made}")
+    opened(page, bookshop, f"/collections/{made}/entry?key=attack")
     assert page.evaluate("document.querySelectorAll('#view :is(script, img, iframe, style, object)').length") == 0
     assert not page.evaluate(
         "[...document.querySelectorAll('#view *')].filter((e) => [...e.attributes].some((a) => a.name.startsWith('on')"
@@ -171,8 +173,10 @@ def test_nothing_in_an_answer_or_a_question_runs(shop: Shop, page: Page, context
     )
 
 
-def test_a_collection_is_measured_and_its_curve_has_the_pages_colours(shop: Shop, page: Page, tmp_path: Path) -> None:
-    collection(page, shop)
+def test_a_collection_is_measured_and_its_curve_has_the_pages_colours(
+    bookshop: Shop, page: Page, tmp_path: Path
+) -> None:
+    collection(page, bookshop)
     rows = "".join(f'word{i} sign{i},-,"{chr(10).join(f"word{i} {n} sign{i}" for n in range(7))}"\n' for i in range(12))
     file = tmp_path / "many.csv"
     file.write_text(f"question,answer,phrasings\n{rows}")
@@ -189,21 +193,21 @@ def test_a_collection_is_measured_and_its_curve_has_the_pages_colours(shop: Shop
     assert dark != page.evaluate(colour)
 
 
-def test_the_pages_own_workspace_gets_a_persona(shop: Shop, page: Page) -> None:
-    opened(page, shop, "/settings")
+def test_the_pages_own_workspace_gets_a_persona(bookshop: Shop, page: Page) -> None:
+    opened(page, bookshop, "/settings")
     box = page.get_by_role("textbox").first
     box.fill("You are a librarian.")
     page.get_by_role("button", name="Save persona").click()
     expect(page.locator("#view").get_by_text("Saved.")).to_be_visible()
-    opened(page, shop, "/settings")
+    opened(page, bookshop, "/settings")
     expect(page.get_by_role("textbox").first).to_have_value("You are a librarian.")
     page.get_by_role("textbox").first.fill("")
     page.get_by_role("button", name="Save persona").click()
     expect(page.locator("#view").get_by_text("The default holds again.")).to_be_visible()
 
 
-def test_the_keyboard_alone_goes_everywhere(shop: Shop, page: Page) -> None:
-    opened(page, shop)
+def test_the_keyboard_alone_goes_everywhere(bookshop: Shop, page: Page) -> None:
+    opened(page, bookshop)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
@@ -217,25 +221,25 @@ def test_the_keyboard_alone_goes_everywhere(shop: Shop, page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1100])
-def test_every_control_has_a_name_and_nothing_sticks_out(shop: Shop, page: Page, width: int) -> None:
-    collection(page, shop)
-    root = page.url.removeprefix(f"{shop.url}operator").removesuffix("/import")
+def test_every_control_has_a_name_and_nothing_sticks_out(bookshop: Shop, page: Page, width: int) -> None:
+    collection(page, bookshop)
+    root = page.url.removeprefix(f"{bookshop.url}operator").removesuffix("/import")
     page.set_viewport_size({"width": width, "height": 800})
     for path in ("", "/try", "/gaps", "/settings", root, f"{root}/import", f"{root}/risk", f"{root}/entry"):
-        opened(page, shop, path)
+        opened(page, bookshop, path)
         assert page.evaluate(LABELLED) == [], path
         assert page.evaluate(OVERFLOW) <= 0, path
         assert page.locator("h1").count() == 1 and page.locator("h2").count() == 1
 
 
-def test_whoever_is_not_signed_in_sees_the_form_and_a_used_link_says_so(shop: Shop, browser: Browser) -> None:
+def test_whoever_is_not_signed_in_sees_the_form_and_a_used_link_says_so(bookshop: Shop, browser: Browser) -> None:
     context = browser.new_context(locale="zh-CN")
-    page, link = context.new_page(), sign_in_link(shop.settings, shop.url)
+    page, link = context.new_page(), sign_in_link(bookshop.settings, bookshop.url)
     page.goto(link)
     expect(page.get_by_role("heading", name="问答库", exact=True)).to_be_visible()
     page.get_by_role("button", name="退出登录").click()
     expect(page.get_by_role("heading", name="登录")).to_be_visible()
-    opened(page, shop, "/gaps")
+    opened(page, bookshop, "/gaps")
     expect(page.get_by_role("heading", name="登录")).to_be_visible()
     expect(page.get_by_role("navigation")).to_be_hidden()
     page.goto("about:blank")

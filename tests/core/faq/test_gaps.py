@@ -13,8 +13,9 @@ from core.faq import gaps
 from core.faq.asked import Asked
 from core.faq.gaps import Gap, GapReport, gather
 from core.faq.models import FaqEntry
+from core.handoffs import states
 from core.models import Participant, Workspace
-from core.values import Person, Place, Rating
+from core.values import HandoffRequest, Person, Place, Rating, Staff
 from tests.core.faq.asking import People
 from tests.core.faq.conftest import Shelf, entry
 from tests.core.faq.embedders import Trigrams
@@ -80,6 +81,26 @@ def test_a_chat_answer_that_people_liked_is_a_draft_and_a_curated_one_is_none(pe
     draft = drafts["Do you deliver abroad?"]
     assert draft is not None and (draft.text, draft.source) == ("Yes, to all of Europe.", "liked_chat_answer")
     assert drafts["Do you sell elephants?"] is None and drafts["Which colours are there?"] is None
+
+
+def test_what_staff_replied_is_a_draft_until_it_is_purged(people: People) -> None:
+    turn_id = people.ask("Do you deliver abroad?", answer="Perhaps.")
+    people.rate(turn_id, Rating.UP)
+    place, bo = people.place(), Staff(platform="web", person=Person(id="bo"))
+    asked = HandoffRequest(place=place, person=Person(id="p"), event_id="human", turn_id=turn_id)
+    with people.database.write() as session:
+        handoff_id = states.request(session, asked, "A human, please", people.now).handoff_id
+        states.claim(session, place, handoff_id, bo, people.now)
+        for i, words in enumerate(("Hello!", "Yes, to all of Europe.")):
+            states.staff_says(session, place, handoff_id, bo, f"reply-{i}", words, people.now)
+        states.release(session, place, handoff_id, bo, people.now)
+    draft = found(people).gaps[0].draft
+    assert draft is not None and (draft.source, draft.text) == ("staff", "Hello!\n\nYes, to all of Europe.")
+    with people.database.write() as session:
+        member = session.scalars(select(Participant.id).where(Participant.external_id == "bo")).one()
+        privacy.forget(session, member, people.now)
+    draft = found(people).gaps[0].draft
+    assert draft is not None and draft.source == "liked_chat_answer"
 
 
 def test_the_nearest_entry_is_named_for_as_long_as_it_is_there(people: People, shelf: Shelf) -> None:

@@ -9,7 +9,7 @@ const MAX_QUESTION_CHARS = 500;
 const MAX_ANSWER_CHARS = 8000;
 
 /** The form's fields for `words`, and `read()`, which gives the words as they stand in it. `named` shows the key. */
-export function entryFields(words, { named = false, draft = "" } = {}) {
+export function entryFields(words, { named = false, draft = null } = {}) {
   const question = h("input", { value: words.question, maxLength: MAX_QUESTION_CHARS, required: true, dir: "auto" });
   const phrasings = h("textarea", { value: words.phrasings.join("\n"), rows: 4, dir: "auto" });
   const answer = h("textarea", { value: words.answer, rows: 8, maxLength: MAX_ANSWER_CHARS, required: true, dir: "auto" });
@@ -54,18 +54,18 @@ export function entryFields(words, { named = false, draft = "" } = {}) {
 }
 
 /** Words to begin with, which are not the owner's: they stand apart until they are taken over. */
-function draftNote(draft, answer, shown) {
+function draftNote({ text, source }, answer, shown) {
   const take = h("button", { type: "button" }, say("operator_draft_take"));
   take.addEventListener("click", () => {
-    answer.value = draft;
+    answer.value = text;
     shown();
     answer.focus();
   });
   return h(
     "div",
     { class: "draft" },
-    h("p", {}, h("b", {}, say("operator_draft")), " ", say("operator_draft_liked")),
-    h("blockquote", { dir: "auto" }, draft),
+    h("p", {}, h("b", {}, say("operator_draft")), " ", say(`operator_draft_of_${source}`)),
+    h("blockquote", { dir: "auto" }, text),
     take,
   );
 }

@@ -64,7 +64,7 @@ function examples(gap) {
 function acceptForm(gap, collections, item) {
   if (!collections.length) return h("p", { class: "empty" }, say("operator_no_collections"));
   const words = { key: "", question: gap.question, phrasings: gap.phrasings, answer: "", tags: [], language: gap.language, valid_from: "", valid_until: "" };
-  const { elements, read } = entryFields(words, { draft: gap.draft?.text });
+  const { elements, read } = entryFields(words, { draft: gap.draft });
   const nearest = collections.find((each) => each.name === gap.nearest?.collection);
   const collection = choice(collections.map((each) => [String(each.collection_id), each.name]), String((nearest ?? collections[0]).collection_id));
   const failure = h("p", { class: "failure", role: "alert" });

@@ -49,7 +49,9 @@ function targetForm(id, made, report) {
 
 function drawn({ calibration, plot }) {
   if (!calibration) return [h("p", { class: "empty" }, say("operator_never_measured"))];
-  const modes = Object.entries(calibration.modes).map(([mode, each]) => table(mode, each, calibration.target_risk));
+  const modes = Object.entries(calibration.modes)
+    .filter(([mode]) => calibration.embedder || !mode.startsWith("meaning"))
+    .map(([mode, each]) => table(mode, each, calibration.target_risk));
   return [plot ? h("figure", { class: "card plot" }, picture(plot)) : "", ...modes];
 }
 

@@ -55,15 +55,18 @@ function drawn({ told, reason, tried }, collections) {
   ];
 }
 
-/** What a person would read. */
+/** What a person would read, in the words of the bots. */
 function shown({ outcome, matches: found, offered }) {
-  const questions = h("ul", {}, found.slice(0, offered).map((each) => h("li", { dir: "auto" }, each.question)));
+  const questions = h("ol", {}, found.slice(0, offered).map((each) => h("li", { dir: "auto" }, each.question)));
   if (outcome === "answer") {
-    return [render(found[0].answer), h("p", { class: "muted", dir: "auto" }, say("operator_shown_source", { question: found[0].question }))];
+    return [render(found[0].answer), h("p", { class: "muted", dir: "auto" }, say("faq_source", { question: found[0].question }))];
   }
-  if (outcome === "ask") return [h("p", {}, say("operator_shown_ask")), questions];
+  if (outcome === "ask") return [h("p", {}, say("faq_which")), questions];
   if (outcome === "ground") return [h("p", {}, say("operator_shown_ground")), questions];
-  return [h("p", {}, say("operator_shown_abstain"))];
+  return [
+    h("p", {}, say(found.length ? "faq_unknown" : "faq_none")),
+    h("p", { class: "muted" }, say("operator_shown_abstain")),
+  ];
 }
 
 function facts(tried) {
