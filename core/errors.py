@@ -41,7 +41,11 @@ PajamaError
     ├── PromptTooLong
     ├── DeadlineExceeded
     ├── EngineFailed
+    │   ├── EndpointRefused  an endpoint elsewhere does not do what it is asked
+    │   └── EndpointBroken   its answer breaks off, or cannot be read
     └── ModelUnavailable
+        ├── EndpointAway     it cannot be reached, or is too busy; it may be asked again
+        └── EndpointDenied   it does not take the key, or has no such model
 
 A class docstring is the error's default message. It is meant for operators and callers: what a person reads is
 worded in `bots/texts`, found by `code`.
@@ -396,3 +400,31 @@ class ModelUnavailable(AnswerFailed):
     """The model cannot be loaded."""
 
     failure = FailureCode.MODEL
+
+
+class EndpointRefused(EngineFailed):
+    """The endpoint refuses what it is asked. `words` are its own, which may repeat what people said: not for logs."""
+
+    def __init__(self, message: str, words: str = "") -> None:
+        super().__init__(message)
+        self.words = words
+
+
+class EndpointBroken(EngineFailed):
+    """The endpoint's answer cannot be read to its end."""
+
+
+class EndpointAway(ModelUnavailable):
+    """The endpoint cannot be reached, or is too busy. It may be asked again, after `wait_s` where it says so."""
+
+    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class EndpointDenied(ModelUnavailable):
+    """The endpoint does not take the key, or has no such model. `status` is HTTP's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status

@@ -18,7 +18,9 @@ _QUIET = (
     "celery.worker.consumer",
     "celery.utils.functional",
     "discord.client",  # which tells each login
+    "httpcore2",
     "httpx",
+    "httpx2",
     "uvicorn.access",
     "asyncio",
     "alembic",

@@ -70,6 +70,22 @@ class Settings(BaseSettings):
         0, description="Prompt and answer together at most, in tokens; 0: what the model allows."
     )
 
+    openai_base_url: str = Field(
+        "",
+        description="OpenAI-compatible endpoint that answers in place of a model of the worker's own, such as "
+        "`http://127.0.0.1:8000/v1`. Empty: `model` answers.",
+    )
+    openai_api_key: SecretStr = Field(SecretStr(""), description="The endpoint's key. Empty: none is sent.")
+    openai_model: Annotated[str, Field(max_length=200)] = Field(
+        "", description="The model's name at the endpoint. Empty: the only one that it lists."
+    )
+    openai_silence_s: Annotated[Seconds, Field(gt=0)] = Field(
+        60.0, description="How long the endpoint may say nothing before an answer is given up."
+    )
+    openai_retry_s: Annotated[Seconds, Field(ge=0)] = Field(
+        30.0, description="How long an endpoint that is busy or away is asked again, as long as no word has come."
+    )
+
     persona: Annotated[str, Field(max_length=4000)] = Field("", description="Who the assistant is, in its own words.")
     temperature: Annotated[float, Field(ge=0, le=5)] = Field(0.7, description="Sampling temperature; 0 is greedy.")
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(0.9, description="Nucleus of the sampled probability mass.")
@@ -201,6 +217,27 @@ class Settings(BaseSettings):
         if url and not url.startswith(("http://", "https://")):
             raise ValueError("should start with http:// or https://")
         return _with_a_port(url).rstrip("/")
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _endpoint_address(cls, url: str) -> str:
+        if not url:
+            return url
+        if not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
+            raise ValueError("should start with http:// or https:// and name a host")
+        if "@" in urlsplit(url).netloc:
+            raise ValueError("should carry no password: PAJAMA_OPENAI_API_KEY is for the key")
+        if urlsplit(url).query or urlsplit(url).fragment:
+            raise ValueError("should end with the path, such as /v1")
+        return _with_a_port(url).rstrip("/")
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _header_value(cls, key: SecretStr) -> SecretStr:
+        stripped = key.get_secret_value().strip()
+        if not stripped.isascii() or not stripped.isprintable():
+            raise ValueError("should be one line of ASCII")
+        return SecretStr(stripped)
 
     @field_validator("slack_api_base")
     @classmethod

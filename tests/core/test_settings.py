@@ -40,6 +40,12 @@ def test_the_environment_wins_over_the_files_and_they_over_the_defaults(monkeypa
         ("redis_url", "http://x", "redis://"),
         ("log_level", "LOUD", "'DEBUG'"),
         ("redis_prefix", "has space", "pattern"),
+        ("openai_base_url", "localhost:8000/v1", "http://"),
+        ("openai_base_url", "http:///v1", "name a host"),
+        ("openai_base_url", "https://me:hunter2@host/v1", "PAJAMA_OPENAI_API_KEY"),
+        ("openai_base_url", "https://host/v1?key=hunter2", "end with the path"),
+        ("openai_base_url", "https://host:port/v1", "number for a port"),
+        ("openai_silence_s", "0", "greater than 0"),
     ],
 )
 def test_a_wrong_value_names_the_variable_and_what_is_right(
@@ -65,6 +71,16 @@ def test_every_wrong_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAJAMA_WEB_SECRET", "hush")
     assert "hush" not in repr(load_settings())
+
+
+def test_the_endpoints_key_is_one_line_that_a_header_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAJAMA_OPENAI_API_KEY", " sk-hush\n")
+    assert load_settings().openai_api_key.get_secret_value() == "sk-hush"
+    for wrong in ("sk-hush\nX: y", "sk-hüsh", "sk-\thush"):
+        monkeypatch.setenv("PAJAMA_OPENAI_API_KEY", wrong)
+        with pytest.raises(SettingsError, match="one line of ASCII") as error:
+            load_settings()
+        assert "sk-" not in str(error.value)
 
 
 def test_a_file_that_is_no_toml_is_named() -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from core.settings import Settings
+from tests.workers.generator_contract import BATCH
+from tests.workers.standin import StandIn
 from tests.workers.tiny import CONTEXT, make_model, make_tokenizer
 from workers.engine.batch import BatchEngine
+from workers.remote_generator import RemoteGenerator, load_generator
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -58,3 +63,25 @@ def make_engine() -> Iterator[Callable[..., BatchEngine]]:
     yield make
     for engine in engines:
         engine.close()
+
+
+@pytest.fixture
+def standin() -> Iterator[StandIn]:
+    made = StandIn()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def load() -> Iterator[Callable[..., RemoteGenerator]]:
+    """Makes generators that are closed when the test ends."""
+    made: list[RemoteGenerator] = []
+
+    def load(standin: StandIn | None = None, **settings: Any) -> RemoteGenerator:
+        settings = {"openai_base_url": standin.url if standin else "", "max_batch_size": BATCH} | settings
+        made.append(load_generator(Settings(**settings)))
+        return made[-1]
+
+    yield load
+    for generator in made:
+        generator.close()
