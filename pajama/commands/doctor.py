@@ -71,13 +71,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if running:
         settings = settings.model_copy(update={"redis_url": running.redis_url, "database_url": running.database_url})
     yield Finding("Python", "ok", platform.python_version())
-    yield from _packages()
+    yield from _packages(settings)
     yield from _settings()
     yield _disk(settings.data_dir)
     yield _guarded("Database", lambda: _database(settings))
     yield _guarded("Queue", lambda: _queue(settings))
     yield _guarded("Workers", lambda: _workers(settings))
-    yield _model(settings)
+    yield from _model(settings)
     yield _guarded("Web page", lambda: _web(settings, running))
 
 
@@ -88,8 +88,9 @@ def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
         return Finding(what, "failure", str(error))
 
 
-def _packages() -> Iterator[Finding]:
-    for name in ("torch", "transformers", "celery", "redis", "sqlalchemy", "fastapi"):
+def _packages(settings: Settings) -> Iterator[Finding]:
+    model = () if settings.openai_base_url else ("torch", "transformers")
+    for name in (*model, "celery", "redis", "sqlalchemy", "fastapi"):
         try:
             yield Finding(name, "ok", version(name))
         except PackageNotFoundError:
@@ -141,12 +142,18 @@ def _workers(settings: Settings) -> Finding:
     return Finding("Workers", "ok", "; ".join(f"{w.model} @ {w.revision} (process {w.pid})" for w in workers))
 
 
-def _model(settings: Settings) -> Finding:
+def _model(settings: Settings) -> Iterator[Finding]:
+    if settings.openai_base_url:
+        from workers.endpoint.doctor import examine as examine_endpoint
+
+        yield from examine_endpoint(settings)
+        return
     try:
         from workers.loading import describe
     except ImportError:
-        return Finding("Model", "warning", "torch and transformers are not installed here")
-    return _guarded("Model", lambda: Finding("Model", "ok", describe(settings)))
+        yield Finding("Model", "warning", "torch and transformers are not installed here")
+        return
+    yield _guarded("Model", lambda: Finding("Model", "ok", describe(settings)))
 
 
 def _web(settings: Settings, running: Running | None) -> Finding:

@@ -7,25 +7,40 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from core.errors import SettingsError
 from core.settings import Settings, variable
 from pajama.console import settings_of
 
+if TYPE_CHECKING:
+    from workers.generator import Generator
+
 
 def worker() -> None:
     """Answer Turns until SIGTERM."""
     settings = _with_redis("worker")
+    from workers.runtime import run
+
+    status = run(settings, _loader(settings))
+    sys.stderr.flush()
+    os._exit(status)  # everything is closed; to take torch's modules apart would take seconds of the time to stop
+
+
+def _loader(settings: Settings) -> Callable[[Settings], Generator]:
+    """What makes the Generator. For an endpoint neither torch nor transformers is imported, nor needed."""
+    if settings.openai_base_url:
+        from workers import remote_generator
+
+        return remote_generator.load_generator
     from transformers.utils.logging import disable_progress_bar
 
-    from workers.loading import load_generator
-    from workers.runtime import run
+    from workers import loading
 
     if not sys.stderr.isatty():  # a log holds events, no bars
         disable_progress_bar()
-    status = run(settings, load_generator)
-    sys.stderr.flush()
-    os._exit(status)  # everything is closed; to take torch's modules apart would take seconds of the time to stop
+    return loading.load_generator
 
 
 def web() -> None:

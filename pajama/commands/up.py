@@ -65,7 +65,11 @@ def _screen(stack: Stack, info: WorkerStatus, took_s: float) -> Panel:
         ("Web page", f"[bold]{escape(stack.web_url)}[/bold]", f"{variable('web_host')}, {variable('web_port')}"),
         ("Operators", "pajama operator link", variable("operator_key")),
         ("Terminal", "pajama chat", ""),
-        ("Model", escape(f"{info.model} @ {info.revision}"), variable("model")),
+        (
+            "Model",
+            escape(f"{info.model} @ {info.revision}"),
+            variable("openai_model" if settings.openai_base_url else "model"),
+        ),
         ("Worker", f"1 process, up to {settings.max_batch_size} answers at once", variable("max_batch_size")),
         ("Database", escape(database), variable("database_url")),
         ("Queue", escape(queue), variable("redis_url")),
