@@ -43,7 +43,7 @@ constraints: ## Pin the newest releases that pyproject.toml allows, in constrain
 	rm -rf build/pins
 	$(PYTHON) -m venv build/pins
 	grep '^torch==' constraints.txt > build/torch.txt  # PyTorch's pin is changed by hand
-	build/pins/bin/python -m pip install $(TORCH_INDEX) --constraint build/torch.txt --editable '.[dev]'
+	build/pins/bin/python -m pip install $(TORCH_INDEX) --constraint build/torch.txt --editable '.[bench,dev]'
 	grep '^#' constraints.txt > build/constraints.txt
 	build/pins/bin/python -m pip freeze --all --exclude-editable | sed '/^pip==/d; s/+[^+]*$$//' >> build/constraints.txt
 	mv build/constraints.txt constraints.txt

@@ -1,0 +1,73 @@
+"""A worker in front of a real `transformers serve`, on the tiny checkpoint: the contract holds, and the words are those
+that the model says in this process. Needs the `bench` extra."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from core.values import FinishReason
+from tests.workers.generator_contract import BATCH, GREEDY, GeneratorContract, answer, until
+from tests.workers.tiny import CONTEXT
+from workers.engine.batch import BatchEngine
+from workers.generator import Generator, ModelInfo
+from workers.local_generator import LocalGenerator
+from workers.remote_generator import RemoteGenerator
+
+pytest.importorskip("openai", reason="`transformers serve` needs openai, which pajama[bench] brings")
+
+
+@pytest.fixture(scope="module")
+def serving(model_folder: Path) -> Iterator[str]:
+    """The base URL of a `transformers serve` process."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model_folder)]
+    with subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)], env=environment) as process:
+        try:
+            until(lambda: listens(port) or process.poll() is not None, within_s=100)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class TestTransformersServe(GeneratorContract):
+    """It tells no context and counts no tokens; it makes one answer after another."""
+
+    counts_exactly = False
+
+    @pytest.fixture
+    def generator(self, serving: str, load: Callable[..., RemoteGenerator], model_folder: Path) -> RemoteGenerator:
+        return load(openai_base_url=serving, openai_model=str(model_folder), max_context_tokens=2 * CONTEXT)
+
+    def test_it_says_what_the_model_says_in_this_process(
+        self,
+        generator: Generator,
+        llama: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        make_engine: Callable[..., BatchEngine],
+    ) -> None:
+        here = LocalGenerator(
+            ModelInfo("tiny", "r1", CONTEXT), tokenizer, make_engine(llama, max_batch_size=BATCH), frozenset({2})
+        )
+        for words in ("Hello", "one two three", "\N{GRINNING FACE}"):
+            told, finished = answer(generator, words)
+            expected, local = answer(here, words)
+            half = "\N{REPLACEMENT CHARACTER}"  # which it does not show at the end
+            assert (told.rstrip(half), finished.reason) == (expected.rstrip(half), local.reason)
+            assert finished.reason is FinishReason.LENGTH
+            assert finished.usage.prompt_tokens == local.usage.prompt_tokens
+            assert finished.usage.completion_tokens == GREEDY.max_new_tokens
