@@ -30,6 +30,7 @@ from pajama.cli import app
 
 ROOT = Path(__file__).parents[2]
 COMPOSE, CPU = ROOT / "docker-compose.yml", ROOT / "deploy" / "compose.cpu.yml"
+VLLM = ROOT / "deploy" / "compose.vllm.yml"
 
 OUR_VARIABLES = {variable(name) for name in Settings.model_fields}
 IMAGE_VARIABLES = {"PGPASSWORD", "POSTGRES_USER", "POSTGRES_PASSWORD"}
@@ -68,7 +69,7 @@ def _away_from_the_checkouts_own_settings(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("above", [{}, _load(CPU)], ids=["gpu", "cpu"])
+@pytest.mark.parametrize("above", [{}, _load(CPU), _load(VLLM)], ids=["gpu", "cpu", "vllm"])
 def test_the_file_is_what_the_compose_schema_allows(above: dict[str, Any]) -> None:
     schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     jsonschema.validate(_merged(_load(COMPOSE), above), json.loads(schema.read_text()))
@@ -87,6 +88,19 @@ def test_the_worker_reserves_a_gpu_and_the_cpu_file_takes_that_back() -> None:
     assert "deploy" not in on_cpu
     assert on_cpu["environment"]["PAJAMA_DEVICE"] == "cpu"
     assert on_cpu["environment"]["PAJAMA_REDIS_URL"] == SERVICES["worker"]["environment"]["PAJAMA_REDIS_URL"]
+
+
+def test_in_front_of_vllm_the_worker_needs_no_gpu_and_no_image_with_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = _merged(_load(COMPOSE), _load(VLLM))["services"]
+    worker, vllm = services["worker"], services["vllm"]
+    assert worker["build"]["target"] == "bots" and "deploy" not in worker
+    assert [d["capabilities"] for d in vllm["deploy"]["resources"]["reservations"]["devices"]] == [["gpu"]]
+    assert set(worker["networks"]) >= set(vllm["networks"]) and "ports" not in vllm
+    assert worker["depends_on"]["vllm"] == {"condition": "service_healthy"} and "migrate" in worker["depends_on"]
+    for key, value in worker["environment"].items():
+        if key in OUR_VARIABLES:
+            monkeypatch.setenv(key, value)
+    assert load_settings().openai_base_url == "http://vllm:8000/v1"
 
 
 @pytest.mark.parametrize("name", SERVICES)
