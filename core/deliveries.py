@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from core import purging
 from core.errors import NotFound
-from core.models import Delivery, Turn
+from core.models import Conversation, Delivery, Generation, Message, Turn, Workspace
 from core.purging import Purged
-from core.values import DeliveryState
+from core.values import DeliveryState, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,28 @@ def of_generation(session: Session, generation_id: int) -> list[DeliveryView]:
     """What the ledger holds of a Generation, in order."""
     rows = session.scalars(select(Delivery).where(Delivery.generation_id == generation_id).order_by(Delivery.chunk))
     return [DeliveryView(row.chunk, row.state, row.external_id) for row in rows]
+
+
+def standing(session: Session, place: Place, event_id: str) -> list[str]:
+    """The platform's ids of all messages that ever were an answer to this message, the oldest first."""
+    return list(
+        session.scalars(
+            select(Delivery.external_id)
+            .join(Generation, Generation.id == Delivery.generation_id)
+            .join(Turn, Turn.id == Generation.turn_id)
+            .join(Message, Message.id == Turn.message_id)
+            .join(Conversation, Conversation.id == Message.conversation_id)
+            .join(Workspace, Workspace.id == Conversation.workspace_id)
+            .where(
+                Workspace.platform == place.platform,
+                Workspace.external_id == place.workspace,
+                Conversation.external_id == place.conversation,
+                Message.external_id == event_id,
+                Delivery.external_id.is_not(None),
+            )
+            .order_by(Delivery.id)
+        )
+    )
 
 
 def sending(session: Session, generation_id: int, chunk: int, now: datetime) -> DeliveryView:

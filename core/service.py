@@ -346,6 +346,10 @@ class Service:
         """What the ledger holds of a Generation."""
         return await self._database.read(deliveries.of_generation, generation_id)
 
+    async def standing(self, place: Place, event_id: str) -> list[str]:
+        """The platform's ids of all messages that ever were an answer to this message; ask before it is edited."""
+        return await self._database.read(deliveries.standing, place, event_id)
+
     async def delivery_sending(self, generation_id: int, chunk: int) -> DeliveryView:
         """Note that a chunk is about to be sent."""
         return await self._database.write(deliveries.sending, generation_id, chunk, _now())

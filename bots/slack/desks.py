@@ -54,6 +54,7 @@ class Desk:
     interactions: Interactions
     home: Home
     sinks: Sinks
+    history: History
 
 
 class Desks:
@@ -73,6 +74,11 @@ class Desks:
             desk = self._desks[workspace] = self._open()
         desk.client.token = bot.bot_token if bot is not None else None
         return desk
+
+    async def bot_of(self, workspace: str) -> str:
+        """The id of our bot's user there; empty where the app is not there. Raises ServiceUnavailable."""
+        bot = await self._tokens.of(workspace)
+        return bot.bot_user_id if bot is not None else ""
 
     def close(self, workspace: str) -> None:
         """The app is no longer there: what is still to be said is refused, and who was known is forgotten."""
@@ -97,15 +103,17 @@ class Desks:
             interactions=Interactions(client, service, self.courier, people, questions, speaker),
             home=Home(client, service, people),
             sinks=Sinks(client, service),
+            history=history,
         )
 
     @asynccontextmanager
     async def _sink(self, turn: TurnView) -> AsyncIterator[ReplySink]:
-        desk = await self._surely_of(turn.place.workspace)
+        desk = await self.surely_of(turn.place.workspace)
         async with desk.sinks.open(turn) as sink:
             yield sink
 
-    async def _surely_of(self, workspace: str) -> Desk:
+    async def surely_of(self, workspace: str) -> Desk:
+        """`of`, however long a service is away."""
         while True:
             try:
                 return await self.of(workspace)

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from bots.slack.backfill import Backfill
 from bots.slack.desks import Desk, Desks
 from bots.slack.errands import Errands, Later, nothing
 from bots.slack.places import PLATFORM, enterprise_of, workspace_of
@@ -34,6 +35,8 @@ class Handlers:
         self._service, self._tokens = service, tokens
         self._desks = Desks(settings, service, session, tokens)
         self.errands = Errands()
+        self._backfill = Backfill(service, self._desks)
+        self._looking_back: asyncio.Task[int] | None = None
         self._changed = asyncio.Event()
 
     async def desk(self, body: Json) -> Desk:
@@ -66,11 +69,21 @@ class Handlers:
 
     async def close(self) -> None:
         """Let go of everything; the next start takes it up."""
+        if self._looking_back is not None:
+            self._looking_back.cancel()
+            await asyncio.gather(self._looking_back, return_exceptions=True)
         await self.errands.close()
         await self._desks.courier.close()
 
+    async def prepare(self) -> None:
+        """Before anything is heard: let what is said now wait for what was missed."""
+        try:
+            await self._backfill.prepare()
+        except ServiceUnavailable as error:
+            log.warning("What was missed cannot be known.", action="backfill_failed", reason=str(error))
+
     async def resume(self) -> None:
-        """Deliver what a bot that ended has left."""
+        """Make up for what happened while nobody listened: answers to deliver, messages to take."""
         while True:
             try:
                 waiting = await self._desks.courier.resume(PLATFORM)
@@ -79,7 +92,8 @@ class Handlers:
                 await asyncio.sleep(_AGAIN_S)
             else:
                 log.info("Answers of before are delivered.", action="slack_resumed", turns=waiting)
-                return
+                break
+        self._looking_back = asyncio.create_task(self._backfill.run(), name="slack-backfill")
 
     async def beat(self) -> None:
         """Say again and again that the bot listens, or that there is nobody to listen to; without end."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -27,7 +27,7 @@ from bots.slack.errands import Later, nothing
 from bots.slack.inbound import address_of, is_direct, is_written
 from bots.slack.once import Once
 from bots.slack.people import People
-from bots.slack.places import PLATFORM, channel_of, message_id, place_of, ts_of, workspace_of
+from bots.slack.places import PLATFORM, message_id, place_of, ts_of, workspace_of
 from bots.slack.questions import Questions, target_of
 from bots.slack.reading import Reading
 from bots.slack.speaking import Speaker
@@ -37,7 +37,7 @@ from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, PajamaError
 from core.history import TurnView
 from core.service import Service
-from core.values import Person, Rating
+from core.values import Person, Place, Rating
 
 log = structlog.get_logger(__name__)
 
@@ -69,16 +69,23 @@ class Messages:
         self._taken: OrderedDict[str, asyncio.Future[Later]] = OrderedDict()
         self.lines = Lines()
 
-    async def said(self, body: Json, bot: str, *, again: bool = False) -> Later:
-        """Take a message once, however often it comes; `again`: it is reworded, so that a command is not done twice."""
+    async def said(self, body: Json, bot: str, *, again: bool = False, missed: bool = False) -> Later:
+        """Take a message once, however often it comes.
+
+        `again`: it may have been taken before, in other words, so that a command in it is not done. `missed`: it comes
+        before what is held up in its line.
+        """
         event = body["event"]
         if not is_written(event):
             return nothing
         key = f"{workspace_of(body)}:{event['channel']}:{event['ts']}"
-        if not again and (taken := self._taken.get(key)) is not None:
+        taken = self._taken.get(key)
+        if missed and taken is not None:
+            return nothing  # it is not waited for: it may wait itself until all that was missed is known
+        if not again and taken is not None:
             await asyncio.shield(taken)
             return nothing
-        taking = self._taken[key] = asyncio.ensure_future(self._in_line(body, bot, again=again))
+        taking = self._taken[key] = asyncio.ensure_future(self._in_line(body, bot, again=again, missed=missed))
         while len(self._taken) > _MOST_TAKEN:
             self._taken.popitem(last=False)
         try:
@@ -102,28 +109,31 @@ class Messages:
         words = await self._questions.words(event, bot, language)
         try:
             async with self.lines.turn(_line(event)):
-                turns = [await self._service.edit(place, event_id, words) for place in places]
+                stale = await self._standing(places, event_id)
+                edited = [await self._service.edit(place, event_id, words) for place in places]
         except DatabaseUnavailable:
             raise
         except PajamaError as error:
             sentence = sentence_for(error, language)
             return lambda: self._speaker.reply(target_of(workspace, event), sentence)
-        return lambda: self._answer_again([turn for turn in turns if turn is not None])
+        turns = [turn for turn in edited if turn is not None]
+        return (lambda: self._answer_again(event["channel"], turns, stale)) if turns else nothing
 
     async def deleted(self, body: Json) -> Later:
         """Purge the words, withdraw the question and take its answer away."""
         change = body["event"]
-        before = change.get("previous_message") or {}
+        before, channel = change.get("previous_message") or {}, change["channel"]
         ts = str(change.get("deleted_ts") or before.get("ts"))
-        event_id = message_id(change["channel"], ts)
-        self._reading.unhear(change["channel"], ts)
-        async with self.lines.turn(_line({"ts": "", **before, "channel": change["channel"]})):
+        event_id = message_id(channel, ts)
+        self._reading.unhear(channel, ts)
+        async with self.lines.turn(_line({"ts": "", **before, "channel": channel})):
             places = await self._service.places_of_event(PLATFORM, workspace_of(body), event_id)
+            stale = await self._standing(places, event_id)
             deleted = [await self._service.delete(place, event_id) for place in places]
-        turns = [turn for turn in deleted if turn is not None]
-        for turn in turns:
-            log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
-        return (lambda: self._take_all_away(turns)) if turns else nothing
+        for turn in deleted:
+            if turn is not None:
+                log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
+        return (lambda: self._take_away(channel, stale)) if stale else nothing
 
     async def reacted(self, body: Json, *, added: bool) -> Later:
         """Take 👍 and 👎 on an answer for a rating, and their removal for none."""
@@ -149,8 +159,9 @@ class Messages:
 
     # A message that is said to the bot
 
-    async def _in_line(self, body: Json, bot: str, *, again: bool) -> Later:
-        async with self.lines.turn(_line(body["event"])):
+    async def _in_line(self, body: Json, bot: str, *, again: bool, missed: bool) -> Later:
+        in_turn = self.lines.turn_of_before if missed else self.lines.turn
+        async with in_turn(_line(body["event"])):
             return await self._said(body, bot, again=again)
 
     async def _said(self, body: Json, bot: str, *, again: bool) -> Later:
@@ -222,21 +233,18 @@ class Messages:
         if await self._once.first(key):
             await self._speaker.reply(target, sentence)
 
-    async def _answer_again(self, turns: Sequence[TurnView]) -> None:
+    async def _standing(self, places: Sequence[Place], event_id: str) -> list[str]:
+        """What was written in answer to a message so far."""
+        return [external_id for place in places for external_id in await self._service.standing(place, event_id)]
+
+    async def _answer_again(self, channel: str, turns: Sequence[TurnView], stale: Sequence[str]) -> None:
+        await self._take_away(channel, stale)
         for turn in turns:
-            await self._take_away(turn)
             self._courier.deliver(turn)
 
-    async def _take_all_away(self, turns: Sequence[TurnView]) -> None:
-        for turn in turns:
-            await self._take_away(turn)
-
-    async def _take_away(self, turn: TurnView) -> None:
-        """Remove the messages of the answer that no longer belongs to a question."""
-        if turn.answer is None:
-            return
-        channel = channel_of(turn.place)
-        for ts in _timestamps(row.external_id for row in await self._service.deliveries(turn.answer.generation_id)):
+    async def _take_away(self, channel: str, external_ids: Sequence[str]) -> None:
+        """Remove the messages of answers that no longer belong to a question."""
+        for ts in map(ts_of, external_ids):
             try:
                 await surely(lambda ts=ts: self._client.chat_delete(channel=channel, ts=ts), what="remove")  # type: ignore[misc]
             except Refused as error:
@@ -247,7 +255,3 @@ def _line(event: Json) -> str:
     """What is said in one thread, or in one DM outside of threads, is taken in order."""
     root = event.get("thread_ts") or ("" if is_direct(event) else event["ts"])
     return f"{event['channel']}:{root}"
-
-
-def _timestamps(external_ids: Iterable[str | None]) -> list[str]:
-    return [ts_of(external_id) for external_id in external_ids if external_id is not None]

@@ -60,6 +60,7 @@ async def talk(settings: Settings, service: Service, session: aiohttp.ClientSess
     handlers = Handlers(service, settings, session, tokens)
     app = make_app(settings, client, tokens, handlers)
     try:
+        await handlers.prepare()
         async with _listening(settings, app, installing):
             log.info("Slack is connected.", action="slack_ready", mode=settings.slack_mode)
             await handlers.resume()

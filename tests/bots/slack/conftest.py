@@ -100,7 +100,7 @@ class Bot:
     async def stop(self) -> None:
         """End where it is."""
         if self.task is not None:
-            others = len(self.slack.sockets.open) - (not self.task.done())
+            others = max(0, len(self.slack.sockets.open) - (not self.task.done()))
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
             await self.slack.until(lambda: len(self.slack.sockets.open) <= others)
