@@ -203,10 +203,15 @@ class PassedOn:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The command is done; this sentence says so. `forgotten`: what was shown of before is not to be shown any more."""
+    """The command is done; this sentence says so.
+
+    `forgotten`: what was shown of before is not to be shown any more. `takes_part`: what is said where it was given is
+    said to the bot from now on, as after a question.
+    """
 
     text: str
     forgotten: bool = False
+    takes_part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,7 +421,7 @@ async def _privacy(service: Service, call: Call, asker: Asker) -> Outcome:
 
 
 async def _human(service: Service, call: Call, asker: Asker) -> Outcome:
-    return Told(await handoff.ask(service, asker, call.arguments.get("reason", "")))
+    return Told(await handoff.ask(service, asker, call.arguments.get("reason", "")), takes_part=True)
 
 
 async def _help(service: Service, call: Call, asker: Asker) -> Outcome:

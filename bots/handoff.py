@@ -6,7 +6,7 @@ Knows the Service and the catalogue; knows no platform. What is brought to whom,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,7 @@ async def ask(service: Service, asker: Asker, reason: str) -> str:
             person=asker.person,
             event_id=asker.event_id,
             text=reason,
+            turn_id=asker.about,
             language=asker.language,
             target=asker.target,
             shared=asker.shared,
@@ -130,8 +131,8 @@ def posts(
         sentence = to_person(taken.kind, view, settings, view.language)
         return [Post(piece) for piece in split(sentence, max_chars)]
     if taken.kind is RelayKind.NOTICE:
-        return [_notice(view, list(lines), link, max_chars)]
-    return [_to_staff(taken.kind, view, list(lines), max_chars)]
+        return _notice(view, list(lines), link, max_chars)
+    return _to_staff(taken.kind, view, list(lines), max_chars)
 
 
 def to_person(kind: RelayKind, view: HandoffView, settings: WorkspaceSettings, language: str) -> str:
@@ -163,22 +164,26 @@ def _words(taken: Taken, view: HandoffView) -> str:
     return text("handoff_words_of_staff", language, name=name, words=taken.words)
 
 
-def _notice(view: HandoffView, lines: list[Line], link: str, max_chars: int) -> Post:
-    """What staff's channel shows: who, why, the newest words, where, what was said before, and who has it."""
+def _notice(view: HandoffView, lines: list[Line], link: str, max_chars: int) -> list[Post]:
+    """What staff's channel shows: who, why, where, what was said before, and who has it.
+
+    Of a long transcript the newest words; it stands below as a file.
+    """
     language = view.staff_language
     said = transcript(lines, language)
     head = [text(f"handoff_notice_{view.why}", language, name=person_name(view))]
     if link:
         head.append(text("handoff_where", language, link=link))
     foot = _state(view, language)
-    whole = "\n".join([*head, quoted(said), foot])
-    file = None
-    if len(whole) > max_chars // 2:
-        newest = next((line.text for line in reversed(lines) if line.speaker is Speaker.PERSON), "")
-        whole = "\n".join([*head, quoted(shortened(newest, _QUOTED_CHARS)), foot])
-        file = (_TRANSCRIPT_FILE, said.encode())
-    buttons = {HandoffState.REQUESTED: (Button.CLAIM,), HandoffState.CLAIMED: (Button.RELEASE,)}
-    return Post(whole, file, buttons.get(view.state, ()), notice=True)
+    notice = Post("\n".join([*head, quoted(said), foot]), buttons=_BUTTONS.get(view.state, ()), notice=True)
+    if len(notice.text) <= max_chars // 2:
+        return [notice]
+    newest = next((line.text for line in reversed(lines) if line.speaker is Speaker.PERSON), "")
+    short = "\n".join([*head, quoted(shortened(newest, _QUOTED_CHARS)), foot])
+    return [replace(notice, text=short), _transcript_file(said, "handoff_said_before", language)]
+
+
+_BUTTONS = {HandoffState.REQUESTED: (Button.CLAIM,), HandoffState.CLAIMED: (Button.RELEASE,)}
 
 
 def _state(view: HandoffView, language: str) -> str:
@@ -194,21 +199,26 @@ def _ended(view: HandoffView, language: str) -> str:
     return text(f"handoff_ended_{view.cause}", language, **({"name": by} if view.cause is ReleaseCause.STAFF else {}))
 
 
-def _to_staff(kind: RelayKind, view: HandoffView, lines: list[Line], max_chars: int) -> Post:
+def _to_staff(kind: RelayKind, view: HandoffView, lines: list[Line], max_chars: int) -> list[Post]:
     """What stands below the notice when something has changed."""
     language = view.staff_language
     if kind is RelayKind.UNDELIVERED:
-        return Post(text("handoff_undelivered", language, name=person_name(view)))
+        return [Post(text("handoff_undelivered", language, name=person_name(view)))]
     if kind is RelayKind.RELEASED:
-        return Post(_ended(view, language))
+        return [Post(_ended(view, language))]
     names = {"name": staff_name(view.staff, language), "person": person_name(view), "mark": AMONG_STAFF}
     told = text("handoff_begin", language, **names)
     said = transcript(lines, language)
     if not said:
-        return Post(told)
-    told = "\n".join([told, text("handoff_said_since", language)])
-    whole = f"{told}\n{quoted(said)}"
-    return Post(whole) if len(whole) <= max_chars // 2 else Post(told, (_TRANSCRIPT_FILE, said.encode()))
+        return [Post(told)]
+    whole = "\n".join([told, text("handoff_said_since", language), quoted(said)])
+    if len(whole) <= max_chars // 2:
+        return [Post(whole)]
+    return [Post(told), _transcript_file(said, "handoff_said_since", language)]
+
+
+def _transcript_file(said: str, caption: str, language: str) -> Post:
+    return Post(text(caption, language), (_TRANSCRIPT_FILE, said.encode()))
 
 
 def transcript(lines: Iterable[Line], language: str) -> str:

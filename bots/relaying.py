@@ -45,8 +45,8 @@ class RelaySink(Protocol):
         `again`: a process that crashed may have sent it.
         """
 
-    async def edit(self, view: HandoffView, side: Side, external_id: str, post: Post) -> None:
-        """Give the message another text."""
+    async def edit(self, view: HandoffView, side: Side, external_id: str, post: Post) -> str:
+        """Give the message another text, or put another in its place; returns the platform's id of what shows it now."""
 
     async def remove(self, view: HandoffView, side: Side, external_id: str) -> None:
         """Take a message away; one that is gone already is no error."""
@@ -121,10 +121,15 @@ class Relayer:
         posts = await self._posts(taken, view)
         for index, post in enumerate(posts):
             if index < len(taken.external_ids):
-                await sink.edit(view, taken.side, shown[index], post)
+                shows = await sink.edit(view, taken.side, shown[index], post)
+                if shows == shown[index]:
+                    continue
+                shown[index] = shows
             else:
                 shown.append(await sink.send(view, taken.side, post, nonce(taken, index), again=taken.again))
-                await handoffs.note_relay(taken, shown)
+            await handoffs.note_relay(taken, shown)
+            if post.notice:  # what follows belongs below it
+                view = await handoffs.handoff(taken.handoff_id)
         while len(shown) > len(posts):
             await sink.remove(view, taken.side, shown.pop())
             await handoffs.note_relay(taken, shown)

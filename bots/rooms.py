@@ -45,16 +45,19 @@ class Rooms:
         self._settings.pop(workspace, None)
 
     async def takes_part(self, thread: Place) -> bool:
-        """Whether somebody has talked to the bot in this thread. Raises DatabaseUnavailable."""
+        """Whether somebody has talked to the bot in this thread, or asked for a human. Raises DatabaseUnavailable."""
         known_until = self._threads.get(thread, 0.0)
         if known_until == math.inf:
             return True
         if monotonic() < known_until:
             return False
-        takes_part = await self._service.latest_turn(thread) is not None
+        takes_part = await self._service.latest_turn(thread) is not None or await self._has_asked(thread)
         self._threads[thread] = math.inf if takes_part else monotonic() + SETTINGS_FOR_S
         _trim(self._threads)
         return takes_part
+
+    async def _has_asked(self, thread: Place) -> bool:
+        return await self._service.handoffs.newest(thread) is not None
 
     def note_part(self, thread: Place) -> None:
         """The bot takes part in this thread from now on."""

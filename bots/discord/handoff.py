@@ -61,7 +61,7 @@ class HandoffRooms:
             return await self._to_person(view, post, nonce)
         return await self._to_staff(view, post, nonce)
 
-    async def edit(self, view: HandoffView, side: Side, external_id: str, post: Post) -> None:
+    async def edit(self, view: HandoffView, side: Side, external_id: str, post: Post) -> str:
         """Give a message another text, buttons and file."""
         message = self._message(view, external_id)
         await surely(
@@ -73,6 +73,7 @@ class HandoffRooms:
             ),
             what="relay edit",
         )
+        return external_id
 
     async def remove(self, view: HandoffView, side: Side, external_id: str) -> None:
         """Take a message away; one that is gone already is no error."""

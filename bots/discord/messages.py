@@ -247,8 +247,10 @@ class Messages:
     async def _tell(self, message: discord.Message, outcome: Outcome, asker: Asker) -> None:
         language = asker.language
         match outcome:
-            case Told(text=words):
+            case Told(text=words, takes_part=takes_part):
                 self._rooms.forget_settings(asker.place.workspace)
+                if takes_part:
+                    self._rooms.note_part(asker.place)
                 await self._speaker.reply(message, words, language, kind="told")
             case Explained(explanation=explanation):
                 words, file = summary(explanation, language), prompt_file(explanation)

@@ -20,6 +20,7 @@ from bots.attachments import Attachments
 from bots.courier import Courier
 from bots.delivery import ReplySink
 from bots.rooms import Rooms
+from bots.slack.handoff import HandoffRooms
 from bots.slack.history import History
 from bots.slack.home import Home
 from bots.slack.interactions import Interactions
@@ -55,6 +56,7 @@ class Desk:
     home: Home
     sinks: Sinks
     history: History
+    handoffs: HandoffRooms
 
 
 class Desks:
@@ -80,6 +82,10 @@ class Desks:
         bot = await self._tokens.of(workspace)
         return bot.bot_user_id if bot is not None else ""
 
+    async def handoffs_of(self, workspace: str) -> HandoffRooms:
+        """Where the workspace's hand-offs are shown. Raises ServiceUnavailable."""
+        return (await self.of(workspace)).handoffs
+
     def close(self, workspace: str) -> None:
         """The app is no longer there: what is still to be said is refused, and who was known is forgotten."""
         desk = self._desks.pop(workspace, None)
@@ -95,15 +101,17 @@ class Desks:
         questions = Questions(service, people, attachments)
         history = History(client)
         reading = Reading(history, service, people, settings.max_message_chars)
+        handoffs = HandoffRooms(client, service, people)
         talking = (client, service, self.courier, self._rooms, people, questions, reading, speaker, self._once)
         return Desk(
             client=client,
-            messages=Messages(*talking),
+            messages=Messages(*talking, handoffs),
             slash=Slash(*talking),
-            interactions=Interactions(client, service, self.courier, people, questions, speaker),
+            interactions=Interactions(client, service, self.courier, people, questions, speaker, handoffs),
             home=Home(client, service, people),
             sinks=Sinks(client, service),
             history=history,
+            handoffs=handoffs,
         )
 
     @asynccontextmanager

@@ -9,9 +9,11 @@ from typing import Any
 import aiohttp
 import structlog
 
+from bots.relaying import Relayer
 from bots.slack.backfill import Backfill
 from bots.slack.desks import Desk, Desks
 from bots.slack.errands import Errands, Later, nothing
+from bots.slack.handoff import EveryWorkspace
 from bots.slack.places import PLATFORM, enterprise_of, workspace_of
 from bots.slack.tokens import Tokens
 from core.errors import ServiceUnavailable
@@ -37,6 +39,8 @@ class Handlers:
         self.errands = Errands()
         self._backfill = Backfill(service, self._desks)
         self._looking_back: asyncio.Task[int] | None = None
+        self._relayer = Relayer(service, PLATFORM, EveryWorkspace(self._desks.handoffs_of))
+        self._relaying: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
     async def desk(self, body: Json) -> Desk:
@@ -72,6 +76,9 @@ class Handlers:
         if self._looking_back is not None:
             self._looking_back.cancel()
             await asyncio.gather(self._looking_back, return_exceptions=True)
+        if self._relaying is not None:
+            self._relaying.cancel()
+            await asyncio.gather(self._relaying, return_exceptions=True)
         await self.errands.close()
         await self._desks.courier.close()
 
@@ -94,6 +101,7 @@ class Handlers:
                 log.info("Answers of before are delivered.", action="slack_resumed", turns=waiting)
                 break
         self._looking_back = asyncio.create_task(self._backfill.run(), name="slack-backfill")
+        self._relaying = asyncio.create_task(self._relayer.run(), name="slack-relaying")
 
     async def beat(self) -> None:
         """Say again and again that the bot listens, or that there is nobody to listen to; without end."""

@@ -21,6 +21,7 @@ from bots.slack.controls import (
     turn_of,
 )
 from bots.slack.guarding import guarded
+from bots.slack.handoff import HandoffRooms
 from bots.slack.people import People
 from bots.slack.places import PLATFORM, workspace_of
 from bots.slack.questions import Questions
@@ -49,8 +50,9 @@ class Interactions:
         people: People,
         questions: Questions,
         speaker: Speaker,
+        handoffs: HandoffRooms,
     ) -> None:
-        self._client, self._service, self._courier = client, service, courier
+        self._client, self._service, self._courier, self._handoffs = client, service, courier, handoffs
         self._people, self._questions, self._speaker = people, questions, speaker
 
     async def pressed(self, body: Json) -> None:
@@ -60,6 +62,9 @@ class Interactions:
         thread = body["container"].get("thread_ts") or body["container"].get("message_ts")
 
         async def work(language: str) -> None:
+            if (told := await self._handoffs.pressed(body)) is not None:
+                await self._speaker.only_to(channel, user, told, thread)
+                return
             turn = await self._turn(body, turn_of(str(action.get("value") or "")))
             act = {
                 Action.STOP: self._stop,

@@ -24,6 +24,7 @@ from bots.lines import Lines
 from bots.rooms import Rooms
 from bots.slack.chats import Chats
 from bots.slack.errands import Later, nothing
+from bots.slack.handoff import HandoffRooms
 from bots.slack.inbound import address_of, is_direct, is_written
 from bots.slack.once import Once
 from bots.slack.people import People
@@ -35,6 +36,7 @@ from bots.slack.targets import Target
 from bots.slack.wire import Refused, surely
 from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, PajamaError
+from core.handoffs.views import HandoffView
 from core.history import TurnView
 from core.service import Service
 from core.values import Person, Place, Rating
@@ -61,10 +63,11 @@ class Messages:
         reading: Reading,
         speaker: Speaker,
         once: Once,
+        handoffs: HandoffRooms,
     ) -> None:
         self._client, self._service, self._courier, self._rooms = client, service, courier, rooms
         self._people, self._questions, self._reading = people, questions, reading
-        self._speaker, self._once = speaker, once
+        self._speaker, self._once, self._handoffs = speaker, once, handoffs
         self._chats = Chats(client, service, speaker)
         self._taken: OrderedDict[str, asyncio.Future[Later]] = OrderedDict()
         self.lines = Lines()
@@ -166,6 +169,9 @@ class Messages:
 
     async def _said(self, body: Json, bot: str, *, again: bool) -> Later:
         event, workspace = body["event"], workspace_of(body)
+        view = await self._handoffs.of_message(event, workspace, bot)
+        if view is not None:
+            return await self._by_staff(event, view, workspace, bot)
         settings = await self._rooms.settings(workspace, event["channel"])
         thread = event.get("thread_ts")
         ours = bool(thread) and await self._rooms.takes_part(place_of(workspace, event["channel"], thread))
@@ -186,6 +192,15 @@ class Messages:
             sentence = sentence_for(error, language)
             return lambda: self._refuse(target, sentence, f"{key}-no")
         return self._answer(outcome, asker, target, words)
+
+    async def _by_staff(self, event: Json, view: HandoffView, workspace: str, bot: str) -> Later:
+        """Bring the person what staff wrote, or tell staff why not, once."""
+        words = await self._questions.words(event, bot, view.staff_language)
+        told = await self._handoffs.answered(event, view, words)
+        if told is None:
+            return nothing
+        key = f"staff-{workspace}:{event['channel']}:{event['ts']}"
+        return lambda: self._refuse(target_of(workspace, event), told, key)
 
     async def _done(self, words: str, asker: Asker, key: str, *, again: bool) -> Outcome | None:
         """Do what the message says; None for a command that is done already. Raises PajamaError."""
@@ -220,8 +235,10 @@ class Messages:
 
     async def _tell(self, outcome: Outcome, asker: Asker, target: Target) -> None:
         match outcome:
-            case Told(text=words):
+            case Told(text=words, takes_part=takes_part):
                 self._rooms.forget_settings(asker.place.workspace)
+                if takes_part:
+                    self._rooms.note_part(asker.place)
                 await self._speaker.reply(target, words)
             case Explained(explanation=explanation):
                 await self._speaker.reply(target, summary(explanation, asker.language), prompt_file(explanation))

@@ -50,8 +50,11 @@ SHORTCUT_CALLS: dict[str, tuple[str, dict[str, str]]] = {
 SUMMARISE = "pajama_summarise"
 _ABOUT: dict[str, Which] = {
     "stop": "open", "regenerate": "any", "why": "answered", "feedback": "answered", "reset": "any",
+    "human": "any",
 }  # fmt: skip
 """Commands that are about an earlier question, and which of them that is."""
+
+_HUMAN = "human"
 
 
 class Slash:
@@ -87,9 +90,21 @@ class Slash:
             thread = await self._open_thread(channel, call, user, language) if asks else None
             place = await conversation_of(self._service, workspace, channel, thread)
             asker = await self._questions.presser(workspace, place, channel, thread, user, trigger, language)
-            await self._run(call, await self._about(call, asker), language)
+            asker = await self._about(call, asker)
+            if call.name == _HUMAN and asker.shared and asker.about is None:
+                asker = await self._in_thread(call, asker, language)
+            await self._run(call, asker, language)
 
         await guarded(self._speaker, self._people, channel, user, work)
+
+    async def _in_thread(self, call: Call, asker: Asker, language: str) -> Asker:
+        """The asker in a thread of their own, in which a human can talk with them. Raises Refused."""
+        channel, user, workspace = str(asker.channel), asker.person.id, asker.place.workspace
+        shown = Call(call.name, {"text": f"/{_HUMAN} {call.arguments.get('reason', '')}".strip()})
+        thread = await self._open_thread(channel, shown, user, language)
+        place = place_of(workspace, channel, thread)
+        self._rooms.note_part(place)
+        return await self._questions.presser(workspace, place, channel, thread, user, asker.event_id, language)
 
     async def shortcut(self, body: Json, bot: str) -> None:
         """Do a command with the words of somebody's message, or of its thread."""

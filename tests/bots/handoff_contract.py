@@ -7,6 +7,7 @@ from typing import Protocol
 
 import pytest
 import structlog
+from sqlalchemy import func, select
 
 from bots import relaying
 from bots.handoff import Button
@@ -14,6 +15,7 @@ from bots.texts import sentence_for, text
 from core.database import Database
 from core.errors import HandoffNotClaimed, HandoffTaken
 from core.handoffs import relays
+from core.handoffs.models import Relay
 from core.handoffs.views import HandoffView
 from core.history import TurnView
 from core.service import Service
@@ -62,6 +64,9 @@ class HandoffPlatform(Protocol):
 
     async def start(self) -> None:
         """Start a bot anew."""
+
+    def lose_answers(self, *, lost: bool) -> None:
+        """Whether the servers do what the bot asks, and it never hears of it."""
 
     async def close_staff_channel(self, how: str) -> None:
         """`gone` or `forbidden`."""
@@ -163,6 +168,22 @@ class HandoffContract:
         for words, shown in (("written while it was away", desk.person_reads()), ("hello again", desk.staff_read())):
             assert "".join(shown).count(words) == 1
 
+    async def test_a_bot_that_ends_as_something_is_sent_repeats_nothing(
+        self, desk: HandoffPlatform, service: Service, database: Database
+    ) -> None:
+        await self.claimed(desk)
+        await self.all_brought(database)
+        view = await service.handoffs.newest(desk.place)
+        assert view is not None and view.staff is not None
+        desk.lose_answers(lost=True)
+        await service.handoffs.staff_says(view.place, view.handoff_id, view.staff, "page-1", "said once")
+        await self.person_reads(desk, "said once")
+        await desk.stop()
+        desk.lose_answers(lost=False)
+        await desk.start()
+        await self.all_brought(database)
+        assert "".join(desk.person_reads()).count("said once") == 1
+
     async def test_a_person_who_is_forgotten_in_the_middle_is_gone_from_the_staff_channel(
         self, desk: HandoffPlatform, service: Service, database: Database
     ) -> None:
@@ -204,6 +225,15 @@ class HandoffContract:
         await self.staff_read(desk, text("handoff_state_requested"))
         assert await desk.press(Button.CLAIM) == text("handoff_is_yours", name="Ann")
         await self.person_reads(desk, CLAIMED)
+
+    async def all_brought(self, database: Database) -> None:
+        """Wait until nothing is left to be brought; the test's own timeout judges how long."""
+        unsent = select(func.count()).select_from(Relay).where(Relay.state != "sent")
+        left = 1
+        while left:
+            with database.read() as session:
+                left = session.scalar(unsent) or 0
+            await asyncio.sleep(0.01)
 
     async def person_reads(self, desk: HandoffPlatform, words: str) -> None:
         await desk.until(lambda: any(words in shown for shown in desk.person_reads()))

@@ -61,11 +61,12 @@ class Rooms:
         self._leave()
         return self._nonces[nonce]
 
-    async def edit(self, view: HandoffView, side: Side, external_id: str, post: Post) -> None:
+    async def edit(self, view: HandoffView, side: Side, external_id: str, post: Post) -> str:
         self._arrive(side)
         assert self.messages[external_id][0] is side
         self.messages[external_id] = side, post
         self._leave()
+        return external_id
 
     async def remove(self, view: HandoffView, side: Side, external_id: str) -> None:
         self._arrive(side)
