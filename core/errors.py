@@ -405,7 +405,7 @@ class ModelUnavailable(AnswerFailed):
 class EndpointRefused(EngineFailed):
     """The endpoint refuses what it is asked. `words` are its own, which may repeat what people said: not for logs."""
 
-    def __init__(self, message: str, words: str = "") -> None:
+    def __init__(self, message: str | None = None, words: str = "") -> None:
         super().__init__(message)
         self.words = words
 
@@ -417,7 +417,7 @@ class EndpointBroken(EngineFailed):
 class EndpointAway(ModelUnavailable):
     """The endpoint cannot be reached, or is too busy. It may be asked again, after `wait_s` where it says so."""
 
-    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+    def __init__(self, message: str | None = None, wait_s: float = 0.0) -> None:
         super().__init__(message)
         self.wait_s = wait_s
 
@@ -425,6 +425,6 @@ class EndpointAway(ModelUnavailable):
 class EndpointDenied(ModelUnavailable):
     """The endpoint does not take the key, or has no such model. `status` is HTTP's."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str | None = None, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
