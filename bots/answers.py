@@ -44,7 +44,8 @@ def lead(finding: Finding, words: str, language: str) -> str:
         case Given.PASSAGE:
             return text("faq_maybe", language)
         case Given.ABSTAIN if not words:
-            return text(_UNKNOWN.get(finding.reason, "faq_unknown"), language)
+            offer = [text("faq_offers_human", language)] if finding.human else []
+            return " ".join([text(_UNKNOWN.get(finding.reason, "faq_unknown"), language), *offer])
         case _:
             return ""
 

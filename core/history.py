@@ -175,6 +175,7 @@ _VIEWS = (
         _FEEDBACK.c.rating,
         _DECISION.c.outcome.label("finding"),
         _DECISION.c.reason.label("finding_reason"),
+        _DECISION.c.thresholds.label("finding_told"),
         *(
             _GENERATION.c[name].label(f"answer_{name}")
             for name in (
@@ -315,7 +316,11 @@ def latest_of_person(
 
 def _views(session: Session, rows: Sequence[Any]) -> list[TurnView]:
     """The rows as views, with what FAQs gave where one was asked."""
-    kept = [Kept(r.answer_id, r.finding, r.finding_reason, r.answer_text) for r in rows if r.finding is not None]
+    kept = [
+        Kept(r.answer_id, r.finding, r.finding_reason, r.answer_text, r.finding_told)
+        for r in rows
+        if r.finding is not None
+    ]
     found = finding.load(session, kept) if kept else {}
     return [_view(row, found.get(row.answer_id)) for row in rows]
 

@@ -124,6 +124,11 @@ class WorkspaceSettings(ChannelSettings):
             raise SettingsError(f"The stored settings of a workspace are wrong: {where}.") from error
 
     @property
+    def offers_human(self) -> bool:
+        """Whether a human is offered to whom no answer can be given."""
+        return self.staffed and self.handoff_on_abstain in (None, "offer")
+
+    @property
     def staffed(self) -> bool:
         """Whether somebody is to be called where people need a human."""
         return self.handoff_channel is not None

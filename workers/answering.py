@@ -25,6 +25,7 @@ from core.errors import AnswerFailed, DatabaseUnavailable, FailureCode, LeaseLos
 from core.faq.decision import Outcome as Step
 from core.faq.finding import Given
 from core.faq.grounding import Problem, problem_of
+from core.handoffs import triggers
 from core.history import load_history
 from core.prompts import PromptRequest, Speech, assemble
 from core.queue import WakeUps
@@ -111,7 +112,7 @@ class Answering:
     def _finished(self, turn: RunningTurn, outcome: Outcome) -> Outcome:
         """Write the Outcome, or, where that cannot be stored, that the Turn failed. Returns what was written."""
         try:
-            self._persisted(turn, lambda session: turns.finish(session, outcome, _now()))
+            self._persisted(turn, lambda session: _finish(session, outcome))
         except LeaseLost:
             raise
         except Exception:  # the edge: a Turn that cannot be stored must still end, or it would be held for ever
@@ -167,6 +168,7 @@ class Answering:
             raise LeaseLost
         if turn.cancelled:
             return draft.cancelled()
+        draft.offers_human = own.offers_human
         match draft.advice.outcome:
             case Step.ANSWER:
                 return draft.quoting(Given.ANSWER)
@@ -284,6 +286,13 @@ class Answering:
                 turn.lost.wait(retry_s)
                 retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
         raise LeaseLost
+
+
+def _finish(session: Session, outcome: Outcome) -> None:
+    """End the Turn; where nothing could be said, a human is called, if the Workspace wants that."""
+    turns.finish(session, outcome, _now())
+    if outcome.decided is not None and outcome.decided.outcome == Given.ABSTAIN and not outcome.text:
+        triggers.after_abstention(session, outcome.turn_id, _now())
 
 
 def _now() -> datetime:

@@ -55,6 +55,7 @@ class Draft:
     advice: Advice | None = None
     given: Given | None = None
     reason: str | None = None
+    offers_human: bool = False
     prepared: Prepared | None = None
     text: str = ""
     faq_ms: float | None = None
@@ -142,7 +143,8 @@ class Draft:
     def _decided(self) -> Decided | None:
         if self.advice is None or self.given is None:
             return None
-        return self.advice.verdict.decided(self.given, self.reason or self.advice.reason)
+        reason, silent = self.reason or self.advice.reason, self.given is Given.ABSTAIN and not self.text
+        return self.advice.verdict.decided(self.given, reason, offers_human=silent and self.offers_human)
 
     def _timings(self) -> dict[str, float]:
         timings = {

@@ -55,12 +55,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What FAQs gave to a Generation. `reason` is the decision's own word, as `too_far` or `no_collection`."""
+    """What FAQs gave to a Generation. `reason` is the decision's own word, as `too_far` or `no_collection`.
+
+    `human`: the place offers one to whom nothing could be given.
+    """
 
     outcome: Given
     reason: str
     citations: tuple[Citation, ...] = ()
     choices: tuple[Choice, ...] = ()
+    human: bool = False
 
 
 _OFFERED = (
@@ -79,6 +83,7 @@ class Kept:
     outcome: str
     reason: str
     text: str
+    told: Mapping[str, Any]
 
 
 def load(session: Session, kept: Sequence[Kept]) -> dict[int, Finding]:
@@ -95,6 +100,8 @@ def _finding(kept: Kept, offered: Mapping[int, Sequence[Any]]) -> Finding:
     given, rows = Given(kept.outcome), offered.get(kept.generation_id, ())
     if given is Given.ASK:
         return Finding(given, kept.reason, choices=tuple(Choice(row.entry_id, row.phrasings[0]) for row in rows))
+    if given is Given.ABSTAIN:
+        return Finding(given, kept.reason, human=bool(kept.told.get("human")))
     cited = marks_in(kept.text) if given is Given.GROUNDED else (1,)
     citations = (Citation(row.rank + 1, row.entry_id, row.version, row.phrasings[0]) for row in rows)
     return Finding(given, kept.reason, tuple(each for each in citations if each.n in cited))

@@ -54,7 +54,7 @@ class Verdict:
             for entry in (match.hit.stored.entry,)
         )
 
-    def decided(self, given: str, reason: str | None = None) -> matches.Decided:
+    def decided(self, given: str, reason: str | None = None, *, offers_human: bool = False) -> matches.Decided:
         """What is kept in SQL: what was given, a `Given`, and why, where that is not for the decision's own reason."""
         decision = self.decision
         found = tuple(
@@ -78,6 +78,7 @@ class Verdict:
             "source": self.source,
             "collection": self.collection,
             "revision": self.revision,
+            **({"human": True} if offers_human else {}),
         }
         return matches.Decided(given, reason or decision.reason, told, self.embedder, found)
 

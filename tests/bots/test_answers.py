@@ -74,6 +74,10 @@ class TestShown:
     def test_silence_becomes_an_honest_sentence(self, reason: str, key: str, language: str) -> None:
         assert shown(turn_with(Finding(Given.ABSTAIN, reason), "", language)) == text(key, language)
 
+    def test_a_human_is_offered_where_the_place_has_one(self) -> None:
+        said = shown(turn_with(Finding(Given.ABSTAIN, "too_far", human=True), ""))
+        assert said == f"{text('faq_unknown')} {text('faq_offers_human')}"
+
     def test_of_words_that_are_not_kept_nothing_is_shown(self) -> None:
         purged = turn_with(Finding(Given.ASK, "between_entries", choices=CHOICES), "", text="")
         assert (shown(purged), choices_of(purged)) == ("", ())

@@ -17,11 +17,12 @@ from core.faq import collections
 from core.faq.embedding import Embedder, Vectors
 from core.faq.entry import Entry
 from core.faq.finding import Given
+from core.handoffs import views
 from core.history import GenerationView
 from core.redis import connect
 from core.streams import ReplyPublisher
 from core.turns import ClaimedTurn
-from core.values import FinishReason, ReplyEvent, ReplyEventKind, TurnState, Usage
+from core.values import FinishReason, HandoffReason, ReplyEvent, ReplyEventKind, TurnState, Usage
 from core.workspaces import ChannelSettings
 from tests.core.faq.embedders import Trigrams
 from tests.workers.serve import PacedGenerator
@@ -168,6 +169,41 @@ class TestAnswering:
         with shop.database.read() as session:
             told = history.explain(session, 2)
         assert [message.text for message in told.messages] == ["When are you open?", HOURS.answer, "say 1"]
+
+
+class TestHumans:
+    """Where nothing could be said."""
+
+    @pytest.mark.parametrize(
+        ("staffed", "setting", "offered", "called"),
+        [
+            (False, "auto", False, 0),
+            (False, None, False, 0),
+            (True, None, True, 0),
+            (True, "offer", True, 0),
+            (True, "auto", False, 1),
+            (True, "never", False, 0),
+        ],
+    )
+    def test_a_human_is_offered_or_called_as_the_place_wants(
+        self, shop: Shop, staffed: bool, setting: str | None, offered: bool, called: int
+    ) -> None:
+        shop.set("faq_mode", "faq-only")
+        shop.set("handoff_channel", "staff" if staffed else None)
+        shop.set("handoff_on_abstain", setting)
+        answer = shop.answer("say 3")
+        assert answer.finding is not None
+        assert answer.finding.human is offered
+        with shop.database.read() as session:
+            assert [view.why for view in views.open_views(session)] == [HandoffReason.ABSTENTION] * called
+
+    def test_nobody_is_called_where_something_was_said(self, shop: Shop) -> None:
+        shop.set("handoff_channel", "staff")
+        shop.set("handoff_on_abstain", "auto")
+        for asked in ("say 1", "When are you open?", BOTH):
+            shop.answer(asked)
+        with shop.database.read() as session:
+            assert views.open_views(session) == []
 
 
 class TestSettings:

@@ -39,7 +39,9 @@ QUERIES: dict[str, Query] = {
     "version_of": lambda session: collections.version_of(session, 7, 1),
     "record": record,
     "of_generation": lambda session: matches.of_generation(session, 2_000),
-    "findings": lambda session: finding.load(session, [Kept(each, "answer", "sure", "") for each in (1_000, 2_000)]),
+    "findings": lambda session: finding.load(
+        session, [Kept(each, "answer", "sure", "", {}) for each in (1_000, 2_000)]
+    ),
     "unanswered": lambda session: asked.unanswered(session, 1, None, 20),
     "vectors": lambda session: vectors.load(session, "e", ["a", "b"]),
 }
