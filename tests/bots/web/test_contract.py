@@ -78,8 +78,7 @@ class Page:
                     self._last_event_ids[turn_id] = event_id
                     self._show(turn_id, self._parts.get(turn_id, "")[: data["offset"]] + data["text"])
                 elif name == "end":
-                    answer, failure = data["answer"] or {"text": ""}, data["failure"] or {"message": data["status"]}
-                    self._show(turn_id, answer["text"] + failure["message"])
+                    self._show(turn_id, "\n".join(_parts_of(data)))
 
     def _show(self, part: int | str, words: str) -> None:
         self._parts[part] = words
@@ -88,6 +87,14 @@ class Page:
     def _client(self) -> httpx.AsyncClient:
         headers = {"Accept-Language": self.language}
         return httpx.AsyncClient(base_url=self._url, cookies=self._cookies, headers=headers, timeout=20)
+
+
+def _parts_of(turn: dict[str, Any]) -> list[str]:
+    """What the page shows of an ended Turn, from above."""
+    answer, failure = turn["answer"] or {"text": ""}, turn["failure"] or {"message": turn["status"]}
+    finding = turn["finding"] or {"lead": "", "choices": [], "sources": []}
+    choices = [f"{number}. {choice['question']}" for number, choice in enumerate(finding["choices"], start=1)]
+    return [finding["lead"], answer["text"], *choices, *finding["sources"], failure["message"]]
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
