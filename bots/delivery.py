@@ -7,6 +7,7 @@ same nonce, which the platform (or the sink, by looking it up) recognises. Knows
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -59,9 +60,15 @@ class ReplySink(Protocol):
 
     max_chars: int | None
     max_chunks: int | None
+    cuts: Sequence[int] = ()
+    """Smaller limits of the first messages, where the platform ends them early; what was cut so stays so."""
 
     def edit_interval_s(self) -> float:
         """How soon after an edit the next one may come; asked after each."""
+
+    async def ready(self, chunk: Chunk) -> bool:
+        """Whether to send a chunk that will change; if not, it is asked again later, and sent when it is final."""
+        return True
 
     async def send(self, chunk: Chunk) -> str:
         """Make a new message and return the platform's id of it; the same nonce again is the same message."""
@@ -192,7 +199,10 @@ class _Ledger:
         if len(chunks) < len(self._standing) and not final:
             return  # an answer that is read or made anew has not come as far yet
         for chunk in chunks:
-            await (self._edit(chunk) if chunk.index < len(self._standing) else self._send(generation_id, chunk))
+            if chunk.index < len(self._standing):
+                await self._edit(chunk)
+            elif chunk.final or chunk.index in self._begun or await self._sink.ready(chunk):
+                await self._send(generation_id, chunk)
         if final:
             await self._remove_from(len(chunks))
 
@@ -201,7 +211,7 @@ class _Ledger:
         await self._remove_from(0)
 
     def _chunks(self, generation_id: int, words: str, *, final: bool, choices: tuple[Choice, ...]) -> list[Chunk]:
-        pieces = split(words, self._sink.max_chars)
+        pieces = split(words, self._sink.max_chars, self._sink.cuts)
         kept = pieces[: self._sink.max_chunks]
         last, in_file = len(kept) - 1, final and len(kept) < len(pieces)
         if in_file:

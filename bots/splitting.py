@@ -7,6 +7,7 @@ stay the same while the text grows, since they have been sent by then: a cut loo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import regex
@@ -46,19 +47,21 @@ class _Fence:
 _PLAIN = _Fence("", "```", "")
 
 
-def split(text: str, limit: int | None) -> list[str]:
-    """`text` in chunks of at most `limit` characters; None is no limit. White space alone is no chunk.
+def split(text: str, limit: int | None, first: Sequence[int] = ()) -> list[str]:
+    """`text` in chunks of at most `limit` characters, the first ones of at most `first`; None is no limit.
 
-    Raises ValueError for a limit too small to hold a fence and some text.
+    White space alone is no chunk. Raises ValueError for a limit too small to hold a fence and some text.
     """
     if limit is None:
         return [text] if text.strip() else []
-    if limit < _LEAST_LIMIT:
-        raise ValueError(f"a limit of {limit} is too small; it should be at least {_LEAST_LIMIT}")
+    if (least := min([limit, *first])) < _LEAST_LIMIT:
+        raise ValueError(f"a limit of {least} is too small; it should be at least {_LEAST_LIMIT}")
     chunks: list[str] = []
-    fence, opening, rest = None, "", text
-    while len(opening) + len(rest) > limit:
-        head, rest, inside = _cut(rest, limit, fence)
+    fence, opening, rest, limits = None, "", text, iter(first)
+    most = next(limits, limit)
+    while len(opening) + len(rest) > most:
+        head, rest, inside = _cut(rest, most, fence)
+        most = next(limits, limit)
         if head.strip():
             chunks.append(opening + (head.rstrip("\n") + inside.closing if inside else head.rstrip()))
         if inside and (closed := _closed_at_once(rest, inside)):

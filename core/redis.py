@@ -89,6 +89,11 @@ def desk_reply_key(prefix: str, request_id: str) -> str:
     return f"{prefix}:faq:told:{request_id}"
 
 
+def rate_key(prefix: str, name: str) -> str:
+    """Where it is kept how often something was done of late."""
+    return f"{prefix}:rate:{name}"
+
+
 def celery_prefix(prefix: str) -> str:
     """Prefix of Celery's own keys."""
     return f"{prefix}:celery:"

@@ -7,7 +7,6 @@ knows no platform, words nothing for people, and every call but those of reply f
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from core.presence import WorkerStatus, ready_workers
 from core.privacy import Forgotten, PrivacyNotice
 from core.purging import Purged
 from core.queue import WakeUps, make_celery
+from core.rates import Rate, Rates
 from core.redis import adapter_key, connect, connect_async, note_key, translated
 from core.settings import Settings
 from core.streams import Control, ReplyFollower, tell_end
@@ -88,6 +88,7 @@ class Service:
         self.follower = ReplyFollower(client, settings.redis_prefix)
         bell = Bell(client, settings.redis_prefix)
         self.handoffs = Handoffs(database, bell, settings.max_message_chars, self._tell_stopped)
+        self.rates = Rates(client, settings.redis_prefix)
 
     @property
     def database(self) -> AsyncDatabase:
@@ -397,14 +398,9 @@ class Service:
         with translated():
             await self._client.delete(note_key(self._settings.redis_prefix, f"claim-{name}"))
 
-    async def within_rate(self, name: str, most: int, per_s: int) -> bool:
+    async def within_rate(self, name: str, most: int, per_s: float) -> bool:
         """Whether something is within `most` in `per_s` seconds, of all processes together. Raises QueueUnavailable."""
-        window = int(time.time()) // per_s
-        key = note_key(self._settings.redis_prefix, f"{name}-{window}")
-        with translated():
-            count = await self._client.incr(key)
-            await self._client.expire(key, 2 * per_s)
-        return int(count) <= most
+        return await self.rates.take(name, Rate(most, per_s), 0.0) is not None
 
     async def only_once(self, name: str, within_s: int) -> bool:
         """Whether nobody asked this under that name within the time, of all processes. Raises QueueUnavailable."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import discord
 import structlog
 
-from bots.delivery import Chunk
+from bots.delivery import Chunk, ReplySink
 from bots.discord.apology import NOT_ALLOWED, apologise
 from bots.discord.controls import answered_view, streaming_view
 from bots.discord.indicator import TypingIndicators
@@ -52,7 +52,7 @@ _NO_WAY = frozenset({10003, 10008, 10015, 10062, 50001, 50013, 50027})
 _FILE_NAME = "answer.md"
 
 
-class DiscordSink:
+class DiscordSink(ReplySink):
     """A ReplySink of one Turn."""
 
     max_chars: int | None = MAX_CHARS

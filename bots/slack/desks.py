@@ -30,7 +30,7 @@ from bots.slack.people import People
 from bots.slack.places import PLATFORM
 from bots.slack.questions import Questions
 from bots.slack.reading import Reading
-from bots.slack.sink import Sinks
+from bots.slack.sinks import Sinks
 from bots.slack.slash import Slash
 from bots.slack.speaking import Speaker
 from bots.slack.tokens import Tokens

@@ -36,7 +36,8 @@ _PING_S = 10
 async def serve(settings: Settings) -> None:
     """Talk on Slack until SIGTERM or SIGINT. Raises SettingsError where a token is missing or refused."""
     check(settings)
-    async with open_service(settings) as service, aiohttp.ClientSession() as session:
+    connections = aiohttp.TCPConnector(limit=0)  # calls that hang in one workspace are in nobody's way
+    async with open_service(settings) as service, aiohttp.ClientSession(connector=connections) as session:
         talking = asyncio.ensure_future(talk(settings, service, session))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, talking.cancel)

@@ -1,36 +1,35 @@
-"""SlackSink: an answer into a thread, as a stream where there is room for one, else whole behind a placeholder.
+"""SlackSink: an answer into a thread, as a stream where there is room for one, behind a placeholder, or whole.
 
-Knows the calls and which of them a message still takes: a stream has a life of its own, and is changed by chat.update
-once it has ended. Owns the full text. Knows no ledger: what was sent is asked of it by the id that it returned.
+Owns the full text, and decides what of it a message shows by which call: a stream grows until it is about to end, then a
+second one goes on from there; one that ended before its time is changed as any message is. Knows no ledger: what was sent
+is asked of it by the id that it returned.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from time import monotonic
-from typing import Any
 
 import structlog
-from slack_sdk.web.async_client import AsyncWebClient
 
-from bots.delivery import Chunk
-from bots.pacing import EditBudget, EditBudgets
-from bots.slack.bodies import bodies
+from bots.delivery import Chunk, ReplySink
+from bots.slack.bodies import Body, bodies
+from bots.slack.budget import APPEND, PLACEHOLDER, POST, START, STOP, UPDATE, SendBudget
 from bots.slack.controls import answered_blocks, streaming_blocks
-from bots.slack.places import channel_of, message_id, team_of, ts_of
+from bots.slack.fitting import markdown_fits
+from bots.slack.pace import Pace
+from bots.slack.places import message_id, ts_of
+from bots.slack.status import Status
 from bots.slack.targets import Target
-from bots.slack.wire import Refused, surely
+from bots.slack.wire import Json, Refused, Unsure
 from bots.slack.wording import escaped, harmless, settled
+from bots.slack.writer import Writer
 from bots.texts import text
-from core.errors import QueueUnavailable
 from core.history import TurnView
-from core.service import Service
 
 log = structlog.get_logger(__name__)
-
-Json = dict[str, Any]
 
 MAX_CHARS = 11_000
 MAX_CHUNKS = 3
@@ -39,13 +38,26 @@ MAX_CHUNKS = 3
 STREAM_FOR_S = 240.0
 """Slack ends a stream after about five minutes."""
 
-STREAMS_PER_MINUTE = 18
-"""Of one workspace, in all processes together; Slack allows about twenty."""
+WAITING_S = 2.0
+"""How soon an answer that nobody reads as yet looks for room again."""
 
-APPENDS_PER_S = 1.4
-_COMPARED_LETTERS = 60
-_GONE = frozenset({"message_not_found", "channel_not_found"})
-_FILE_NAME = "answer.md"
+_UPDATES_KEPT = 20
+"""Of a minute's updates so many are left to the ends of answers."""
+
+_LEAST_CUT = 64
+_FILE_TITLE = "answer.md"
+_ABOUT_THE_BODY = frozenset(
+    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "invalid_attachments", "no_text"}
+)
+_STOPPED = "stopped_by_user"
+_NO_STREAM = frozenset({"message_not_in_streaming_state", _STOPPED})
+
+
+class _Way(StrEnum):
+    """How the next new message comes."""
+
+    STREAM = "stream"
+    PLACEHOLDER = "placeholder"
 
 
 @dataclass(slots=True)
@@ -54,265 +66,241 @@ class _Stream:
 
     sent: str
     began: float
+    full: bool = False
+    """Whether it is to grow no more: a second one follows."""
 
 
-class SlackSink:
+class SlackSink(ReplySink):
     """A ReplySink of one Turn."""
 
     max_chars: int | None = MAX_CHARS
     max_chunks: int | None = MAX_CHUNKS
 
     def __init__(
-        self, client: AsyncWebClient, service: Service, target: Target, turn: TurnView, budget: EditBudget
+        self, writer: Writer, send_budget: SendBudget, target: Target, turn: TurnView, status: Status, pace: Pace
     ) -> None:
-        self._client, self._service, self._target, self._turn, self._budget = client, service, target, turn, budget
+        self._writer, self._send_budget, self._target, self._turn = writer, send_budget, target, turn
+        self._status, self._pace = status, pace
+        self.cuts = ()
         self._streams: dict[str, _Stream] = {}
-        self._own: set[str] = set()
+        self._plain: set[str] = set()  # messages that are known to be no open streams
+        self._growing: set[str] = set()  # those of them that grow all the same
+        self._way: _Way | None = None
+        self._looks_first = turn.state.ended  # a bot that ended may have told its end
 
     def edit_interval_s(self) -> float:
         """Seconds until this answer may be edited again."""
-        return self._budget.interval_s()
+        return self._pace.interval_s() if self._streams else WAITING_S
 
-    async def think(self) -> None:
-        """Show that the answer is being made; Slack takes it away at the first message."""
-
-        async def call() -> Any:
-            return await self._client.assistant_threads_setStatus(
-                channel_id=self._target.channel,
-                thread_ts=self._target.thread,
-                status=text("thinking", self._turn.language),
-            )
-
-        try:
-            await surely(call, what="status", tries=1)
-        except Refused as error:
-            log.info("No status can be shown.", action="status_refused", reason=str(error))
+    async def ready(self, chunk: Chunk) -> bool:
+        """Whether there is room for an answer that is not complete: for a stream, or for a placeholder."""
+        if self._way is None and self._may_stream(chunk) and await self._send_budget.spare(START):
+            self._way = _Way.STREAM
+        if self._way is None and await self._send_budget.spare(PLACEHOLDER):
+            placed = await self._send_budget.spare(POST, self._target.channel)
+            self._way = _Way.PLACEHOLDER if placed else None
+        return self._way is not None
 
     async def send(self, chunk: Chunk) -> str:
         """Make a new message: a stream, a placeholder, or the whole; or find the one that a crash has left."""
-        if chunk.again and (found := await self._find(chunk)) is not None:
+        if chunk.again and (found := await self._writer.find(chunk.nonce, chunk.text)) is not None:
+            await self._status.clear()
             return message_id(self._target.channel, found)
-        if not chunk.final and await self._may_stream():
+        await self._status.over()
+        way = self._way if chunk.final or self._way or await self.ready(chunk) else None
+        self._way = None
+        if not chunk.final and way is _Way.STREAM:
             try:
                 return await self._start(chunk)
             except Refused as error:
                 log.info("No stream can be had.", action="stream_refused", reason=str(error))
-        ts = await self._post(self._bodies(chunk) if chunk.final else self._placeholder(chunk), chunk.nonce)
-        await self._attach(chunk)
-        return self._known(ts)
+        return await self._post(chunk, placed=way is _Way.PLACEHOLDER)
 
     async def edit(self, external_id: str, chunk: Chunk) -> None:
         """Give the message another text, or take it for final."""
         began, ts = monotonic(), ts_of(external_id)
-        if not await self._go_on(ts, chunk) and chunk.final:  # what is no stream is shown as a whole
-            await self._end_stream(ts)
-            await self._update(ts, chunk)
-        await self._attach(chunk)
-        self._budget.note(monotonic() - began)
+        await (self._finish(ts, chunk) if chunk.final else self._grow(ts, chunk))
+        self._pace.note(monotonic() - began)
 
     async def remove(self, external_id: str) -> None:
         """Take a message away; one that is gone already is no error."""
         ts = ts_of(external_id)
-        await self._end_stream(ts)
-        try:
-            await surely(lambda: self._client.chat_delete(channel=self._target.channel, ts=ts), what="remove")
-        except Refused as error:
-            if error.refusal not in _GONE:
-                raise
+        await self._close(ts)
+        await self._writer.delete(ts)
 
     async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
-        """Tell a sentence in the thread."""
-        await self._post([{"markdown_text": harmless(sentence)}, {"text": escaped(sentence)}], nonce)
+        """Tell a sentence in the thread, once."""
+        if self._looks_first and await self._writer.find(nonce) is not None:
+            return
+        await self._status.over()
+        plain = Body({"markdown_text": harmless(sentence)}), Body({"text": escaped(sentence)})
+        await self._first_taken(plain, lambda arguments: self._writer.post(arguments, nonce))
 
-    async def _find(self, chunk: Chunk) -> str | None:
-        """The message that was sent for this chunk: by its nonce, or a stream of ours that says how it begins."""
+    # New messages
 
-        async def call() -> Any:
-            return await self._client.conversations_replies(
-                channel=self._target.channel, ts=self._target.thread, include_all_metadata=True, limit=200
-            )
-
-        try:
-            messages = (await surely(call, what="look-up")).get("messages") or []
-        except Refused as error:
-            log.info("The thread cannot be read.", action="thread_unread", reason=str(error))
-            return None
-        for message in reversed(messages):
-            payload = (message.get("metadata") or {}).get("event_payload") or {}
-            orphan = not message.get("metadata") and message.get("bot_id") and _begins_alike(message, chunk)
-            if payload.get("nonce") == chunk.nonce or orphan:
-                self._streams.pop(str(message["ts"]), None)
-                return str(message["ts"])
-        return None
-
-    # Streams
-
-    async def _may_stream(self) -> bool:
-        if not (self._target.asker and self._target.team):  # forgotten
-            return False
-        try:
-            return await self._service.within_rate(f"slack-stream-{self._target.team}", STREAMS_PER_MINUTE, 60)
-        except QueueUnavailable:
-            return False
+    def _may_stream(self, chunk: Chunk) -> bool:
+        known = bool(self._target.asker and self._target.team)  # of a forgotten one nothing is
+        return known and bool(settled(chunk.text).strip()) and self._fits(settled(chunk.text))
 
     async def _start(self, chunk: Chunk) -> str:
         words = settled(chunk.text)
-
-        async def call() -> Any:
-            return await self._client.chat_startStream(
-                channel=self._target.channel,
-                thread_ts=self._target.thread,
-                recipient_team_id=self._target.team,
-                recipient_user_id=self._target.asker,
-                markdown_text=words or None,
-            )
-
-        ts = str((await surely(call, what="start"))["ts"])
+        ts = await self._writer.start(words)
         self._streams[ts] = _Stream(words, monotonic())
-        return self._known(ts)
+        self._pace.begin()
+        return message_id(self._target.channel, ts)
 
-    async def _go_on(self, ts: str, chunk: Chunk) -> bool:
-        """Continue the stream; False where it cannot be, or is none."""
+    async def _post(self, chunk: Chunk, *, placed: bool) -> str:
+        ts = ""
+
+        async def post(arguments: Json) -> None:
+            nonlocal ts
+            ts = await self._writer.post(arguments, chunk.nonce, placed=placed)
+
+        whole = await self._first_taken(self._bodies(chunk) if chunk.final else [self._placeholder(chunk)], post)
+        self._plain.add(ts)
+        await self._attach(chunk, whole=whole, looks_first=False)
+        return message_id(self._target.channel, ts)
+
+    # While it grows
+
+    async def _grow(self, ts: str, chunk: Chunk) -> None:
+        """Show more of it, if that makes nobody wait."""
         stream = self._streams.get(ts)
-        if stream is None or monotonic() - stream.began > STREAM_FOR_S:
-            return False
-        words = harmless(chunk.text) if chunk.final else settled(chunk.text)
-        if not words.startswith(stream.sent):
+        if stream is not None:
+            await self._append(ts, stream, chunk)
+            if ts in self._streams and monotonic() - stream.began > STREAM_FOR_S:
+                await self._make_room_after(stream, chunk)
+        elif ts not in self._plain:  # a bot that ended has left it
+            await self._close(ts)
+            self._growing.add(ts)
+        if ts in self._growing and await self._send_budget.spare(UPDATE, keep=_UPDATES_KEPT):
+            await self._update(ts, chunk)
+
+    async def _append(self, ts: str, stream: _Stream, chunk: Chunk) -> None:
+        words = settled(chunk.text)
+        more = _rest(stream.sent, words)
+        if not more or stream.full or not self._fits(words) or not await self._send_budget.spare(APPEND):
+            return
+        try:
+            await self._writer.append(ts, more)
+        except (Refused, Unsure) as error:
+            self._note_end(ts, error)
+            if not _is_stopped(error):
+                await self._close(ts)
+                self._growing.add(ts)
+        else:
+            stream.sent = words
+
+    async def _make_room_after(self, stream: _Stream, chunk: Chunk) -> None:
+        """Let this message end where it is, and another stream follow it, before Slack ends this one."""
+        if not stream.full and chunk.index + 1 < MAX_CHUNKS and await self._send_budget.spare(START):
+            self._way, stream.full = _Way.STREAM, True
+            earlier = [*self.cuts, *[MAX_CHARS] * chunk.index][: chunk.index]
+            self.cuts = (*earlier, max(_LEAST_CUT, len(chunk.text)))
+
+    # At its end
+
+    async def _finish(self, ts: str, chunk: Chunk) -> None:
+        whole, looks_first = True, ts not in self._plain and ts not in self._streams
+        if not await self._stop(ts, chunk):
+            await self._close(ts)
+            whole = await self._update(ts, chunk)
+        await self._attach(chunk, whole=whole, looks_first=looks_first)
+
+    async def _stop(self, ts: str, chunk: Chunk) -> bool:
+        """End a stream with the rest of its text; False where that cannot be, or it is none."""
+        stream, words = self._streams.get(ts), harmless(chunk.text)
+        more = None if stream is None else _rest(stream.sent, words)
+        if stream is None or more is None or not markdown_fits(words, self._controls(chunk)):
             return False
         try:
-            await self._continue(ts, words[len(stream.sent) :], chunk)
-        except Refused as error:
-            log.info("A stream has ended.", action="stream_ended", reason=str(error))
-            self._streams.pop(ts, None)
+            placed = await self._send_budget.spare(STOP)
+            if more and not placed and await self._send_budget.spare(APPEND):
+                await self._writer.append(ts, more)  # the end waits for its place with everything there to read
+                more = ""
+            await self._writer.stop(ts, more, self._controls(chunk), chunk.nonce, placed=placed)
+        except (Refused, Unsure) as error:
+            self._note_end(ts, error)
             return False
-        stream.sent = words
+        self._streams.pop(ts)
+        self._plain.add(ts)
         return True
 
-    async def _continue(self, ts: str, more: str, chunk: Chunk) -> None:
-        where: Json = {"channel": self._target.channel, "ts": ts}
-        if chunk.final:
-            blocks = self._controls(chunk) if chunk.last else None
-            await surely(
-                lambda: self._client.chat_stopStream(
-                    **where, markdown_text=more or None, blocks=blocks, metadata=_metadata(chunk.nonce)
-                ),
-                what="stop",
-            )
-            self._streams.pop(ts, None)
-        elif more:
-            await surely(lambda: self._client.chat_appendStream(**where, markdown_text=more), what="append")
+    def _note_end(self, ts: str, error: Refused | Unsure) -> None:
+        """A stream ends before its time; after some refusals it is none already."""
+        log.info("A stream has ended.", action="stream_ended", reason=str(error))
+        self._streams.pop(ts, None)
+        if isinstance(error, Refused) and error.refusal in _NO_STREAM:
+            self._plain.add(ts)
 
-    async def _end_stream(self, ts: str) -> None:
-        """Let the message be no stream any more, whoever began it."""
-        if ts in self._own and ts not in self._streams:
+    async def _close(self, ts: str) -> None:
+        """Let the message be no stream any more, whoever began it: none is changed or taken away."""
+        if ts in self._plain:
             return
         self._streams.pop(ts, None)
-        self._own.add(ts)
+        self._plain.add(ts)
         try:
-            await surely(lambda: self._client.chat_stopStream(channel=self._target.channel, ts=ts), what="stop")
+            await self._writer.stop(ts)
         except Refused as error:
             log.debug("It was no stream.", action="stream_ended", reason=str(error))
 
-    # Messages
+    async def _update(self, ts: str, chunk: Chunk) -> bool:
+        return await self._first_taken(self._bodies(chunk), lambda arguments: self._writer.update(ts, arguments))
 
-    async def _post(self, bodies: list[Json], nonce: str) -> str:
-        metadata = _metadata(nonce)
-        return await self._first_taken(
-            bodies,
-            lambda body: self._client.chat_postMessage(
-                channel=self._target.channel,
-                thread_ts=self._target.thread,
-                metadata=metadata,
-                unfurl_links=False,
-                unfurl_media=False,
-                **body,
-            ),
-        )
+    async def _attach(self, chunk: Chunk, *, whole: bool, looks_first: bool) -> None:
+        """What is too long for messages, as a file below its beginning."""
+        content = chunk.whole if chunk.whole is not None or whole else chunk.text
+        if content is None or not chunk.final:
+            return
+        name = f"{chunk.nonce}.md"
+        if not (looks_first and await self._writer.has_file(name)):
+            await self._writer.share(name, _FILE_TITLE, content.encode())
 
-    async def _update(self, ts: str, chunk: Chunk) -> None:
-        bodies = self._bodies(chunk)
-        await self._first_taken(
-            bodies, lambda body: self._client.chat_update(channel=self._target.channel, ts=ts, **body)
-        )
+    # What a message holds
 
-    async def _first_taken(self, bodies: list[Json], call: Any) -> str:
-        """The `ts` of the first body that Slack takes. Raises Refused with the last one's reason."""
+    async def _first_taken(self, offered: Iterable[Body], call: Callable[[Json], Awaitable[object]]) -> bool:
+        """Call with the first body that Slack takes; whether it is the whole. Raises Refused with the last one's reason."""
         refused: Refused | None = None
-        for body in bodies:
+        for body in offered:
             try:
-                return str((await surely(lambda body=body: call(body), what="message"))["ts"])  # type: ignore[misc]
+                await call(body.arguments)
             except Refused as error:
                 refused = error
                 if error.refusal not in _ABOUT_THE_BODY:
                     raise
+                log.info("Slack takes no such message.", action="body_refused", reason=str(error))
+            else:
+                return body.whole
         assert refused is not None  # there is a body
         raise refused
 
-    def _bodies(self, chunk: Chunk) -> list[Json]:
-        """What the message may hold, the best first."""
-        return [body.arguments for body in bodies(chunk.text, self._controls(chunk) if chunk.last else [])]
+    def _bodies(self, chunk: Chunk) -> Iterable[Body]:
+        return bodies(chunk.text, self._controls(chunk))
 
-    def _placeholder(self, chunk: Chunk) -> list[Json]:
+    def _placeholder(self, chunk: Chunk) -> Body:
         """What stands there until the whole answer does."""
         words = text("thinking", self._turn.language)
         section = {"type": "section", "text": {"type": "plain_text", "text": words}}
-        return [{"text": words, "blocks": [section, *self._controls(chunk)]}]
+        return Body({"text": words, "blocks": [section, *self._controls(chunk)]})
 
     def _controls(self, chunk: Chunk) -> list[Json]:
+        if not chunk.last:
+            return []
         if chunk.final:
             return answered_blocks(chunk.turn_id, self._turn.language, chunk.choices)
         return streaming_blocks(chunk.turn_id, self._turn.language)
 
-    async def _attach(self, chunk: Chunk) -> None:
-        """The whole of a long answer, as a file below its beginning."""
-        if chunk.whole is None:
-            return
-        whole = chunk.whole
-
-        async def call() -> Any:
-            return await self._client.files_upload_v2(
-                content=whole, filename=_FILE_NAME, channel=self._target.channel, thread_ts=self._target.thread
-            )
-
-        await surely(call, what="file")
-
-    def _known(self, ts: str) -> str:
-        self._own.add(ts)
-        return message_id(self._target.channel, ts)
+    def _fits(self, words: str) -> bool:
+        return markdown_fits(words, answered_blocks(self._turn.turn_id, self._turn.language))
 
 
-_ABOUT_THE_BODY = frozenset(
-    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "invalid_attachments", "no_text"}
-)
+def _is_stopped(error: Refused | Unsure) -> bool:
+    """Whether a person wants to see no more of it."""
+    return isinstance(error, Refused) and error.refusal == _STOPPED
 
 
-def _metadata(nonce: str) -> Json:
-    return {"event_type": "pajama", "event_payload": {"nonce": nonce}}
-
-
-def _begins_alike(message: Json, chunk: Chunk) -> bool:
-    """Whether a message reads as the beginning of the chunk, or the chunk as its: Slack renders what it is given."""
-    shown, meant = (
-        "".join(letter for letter in words if letter.isalnum())[:_COMPARED_LETTERS]
-        for words in (str(message.get("text") or ""), chunk.text)
-    )
-    return bool(shown) and (meant.startswith(shown) or shown.startswith(meant))
-
-
-class Sinks:
-    """Opens the sink of a Turn, with a status shown until there is something to read."""
-
-    def __init__(self, client: AsyncWebClient, service: Service) -> None:
-        self._client, self._service = client, service
-        self._budgets = EditBudgets(APPENDS_PER_S)
-
-    @asynccontextmanager
-    async def open(self, turn: TurnView) -> AsyncIterator[SlackSink]:
-        """The sink of the Turn, for as long as it is delivered."""
-        known = {"channel": channel_of(turn.place), "thread": turn.place.conversation.partition(":")[2]}
-        target = Target.model_validate({**known, "team": team_of(turn.place.workspace), **turn.target})
-        with self._budgets.streaming(target.team) as budget:
-            sink = SlackSink(self._client, self._service, target, turn, budget)
-            if not turn.state.ended:
-                await sink.think()
-            yield sink
+def _rest(sent: str, words: str) -> str | None:
+    """What of `words` is not sent; None where something else was. White space at the end is nothing."""
+    if words.startswith(sent):
+        return words[len(sent) :]
+    return "" if sent.startswith(words) and not sent[len(words) :].strip() else None

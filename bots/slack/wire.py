@@ -1,13 +1,15 @@
 """Calls to Slack that matter: tried again where the network or the servers fail, typed where Slack refuses.
 
-slack_sdk by itself retries no rate limit. A wait holds up only the answer that waits. Knows no answer and no Turn.
+slack_sdk by itself retries no rate limit, and a lost connection at once, which would post twice. Where a call failed and
+may have been done all the same, it is looked up before it is made again. A wait holds up only the answer that waits.
+Knows no answer and no Turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import structlog
@@ -19,12 +21,14 @@ log = structlog.get_logger(__name__)
 
 Json = dict[str, Any]
 
+Done = Callable[[], Awaitable[Json | None]]
+"""What Slack would have answered, if a call that failed was done; None if it was not."""
+
 CALL_TIMEOUT_S = 30.0
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
-_PASSING = frozenset(
-    {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
-)
+_LIMITED = frozenset({"ratelimited", "rate_limited"})
+_BROKEN = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout", "unreadable"})
 
 
 class Refused(DeliveryFailed):
@@ -35,35 +39,74 @@ class Refused(DeliveryFailed):
         self.refusal = refusal
 
 
-async def surely(call: Callable[[], Awaitable[Any]], *, what: str, tries: int | None = None) -> Json:
-    """What Slack answers, asked until it takes the call, or so many times. Raises Refused where it never will."""
+class Unsure(DeliveryFailed):
+    """Whether Slack did what it was asked cannot be known."""
+
+
+class Gate(Protocol):
+    """Who says when a call may be made."""
+
+    async def wait(self) -> None:
+        """Return when it may."""
+
+    async def refused(self, for_s: float) -> None:
+        """Hear that Slack took no call, and takes none for so long."""
+
+
+async def surely(
+    call: Callable[[], Awaitable[Any]],
+    *,
+    what: str,
+    tries: int | None = None,
+    done: Done | None = None,
+    gate: Gate | None = None,
+) -> Json:
+    """What Slack answers, asked until it takes the call, or so many times. Raises Refused where it never will.
+
+    `done` is asked after a failure that may have come too late; without it, twice is no harm.
+    """
     retry_s, tried = _FIRST_RETRY_S, 0
     while True:
-        wait_s = retry_s
+        if gate is not None:
+            await gate.wait()
+        wait_s, limited = retry_s, False
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 answer = await call()
                 return dict(answer.data)
         except SlackApiError as error:
-            response: Any = error.response
-            status, code = getattr(response, "status_code", 0), str(_code(response))
-            if status != 429 and status < 500 and code not in _PASSING:
-                raise Refused(code) from error
-            wait_s = max(wait_s, _retry_after(response))
-            reason = code
+            reason = _code(error.response)
+            limited = _status(error.response) == 429 or reason in _LIMITED
+            if not limited and _status(error.response) < 500 and reason not in _BROKEN:
+                raise Refused(reason) from error
+            wait_s = max(wait_s, _retry_after(error.response))
         except (SlackClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
             reason = str(error) or repr(error)
         tried += 1
+        if limited and gate is not None:
+            await gate.refused(wait_s)
         if tried == tries:
             raise Refused(reason)
         log.warning("Slack is asked again.", action="slack_retry", what=what, reason=reason, wait_s=wait_s)
         await asyncio.sleep(wait_s)
         retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
+        if not limited and done is not None and (known := await done()) is not None:
+            log.info("A call was done after all.", action="slack_was_done", what=what)
+            return known
 
 
-def _code(response: Any) -> object:
+async def cannot_be_known() -> Json | None:
+    """A `Done` for what leaves no trace that could be looked up. Raises Unsure."""
+    raise Unsure
+
+
+def _status(response: Any) -> int:
+    return int(getattr(response, "status_code", None) or getattr(response, "status", None) or 0)
+
+
+def _code(response: Any) -> str:
     data = getattr(response, "data", response)
-    return data.get("error", "unknown") if isinstance(data, dict) else "unreadable"
+    return str(data.get("error") or "unreadable") if isinstance(data, dict) else "unreadable"
 
 
 def _retry_after(response: Any) -> float:

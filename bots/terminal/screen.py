@@ -6,7 +6,7 @@ import unicodedata
 from typing import TextIO
 
 from bots.answers import shown
-from bots.delivery import Chunk
+from bots.delivery import Chunk, ReplySink
 from bots.explanation import facts, notes, prompt_lines
 from bots.texts import failure_sentence, text
 from core.history import Explanation, TurnView
@@ -20,7 +20,7 @@ def printable(words: str) -> str:
     return "".join(c for c in words if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 
 
-class TerminalSink:
+class TerminalSink(ReplySink):
     """A ReplySink that writes on: what was printed stays, what is new follows it."""
 
     max_chars: int | None = None

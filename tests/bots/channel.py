@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bots.delivery import Chunk
+from bots.delivery import Chunk, ReplySink
 from core.errors import DeliveryFailed
 from core.faq.finding import Choice
 
@@ -130,7 +130,7 @@ class Channel:
             raise Crashed
 
 
-class ChannelSink:
+class ChannelSink(ReplySink):
     """The ReplySink of a channel."""
 
     max_chars: int | None = LIMIT

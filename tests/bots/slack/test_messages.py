@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bots.slack.budget import START, SendBudget
 from bots.texts import text
 from core.service import Service
 from core.values import Person, Place, Rating, TurnState
@@ -113,7 +114,7 @@ async def test_over_the_budget_an_answer_comes_whole_behind_a_placeholder(
     bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, ann: User, gate: Gate
 ) -> None:
     for _ in range(40):
-        await service.within_rate(f"slack-stream-{acme.id}", 1, 60)
+        await SendBudget(service, acme.id).spare(START)
     dm = acme.dm(ann)
     worker.script["slow"] = ["alpha ", gate, "omega"]
     await dm.say(ann, "slow")
@@ -142,7 +143,7 @@ async def test_stop_button_below_a_placeholder(
     bot: Bot, worker: ScriptedWorker, service: Service, acme: Team, ann: User, gate: Gate
 ) -> None:
     for _ in range(40):
-        await service.within_rate(f"slack-stream-{acme.id}", 1, 60)
+        await SendBudget(service, acme.id).spare(START)
     dm = acme.dm(ann)
     worker.script["slow"] = ["alpha ", gate, "omega"]
     await dm.say(ann, "slow")

@@ -1,0 +1,55 @@
+"""Sinks: opens the sink of a Turn, with a status shown until there is something to read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bots.pacing import EditBudgets
+from bots.slack.budget import SendBudget
+from bots.slack.pace import APPENDS_PER_S, Pace
+from bots.slack.places import PLATFORM, channel_of, message_id, team_of, ts_of
+from bots.slack.sink import SlackSink
+from bots.slack.status import thinking
+from bots.slack.targets import Target
+from bots.slack.writer import Writer
+from core.history import TurnView
+from core.service import Service
+
+
+class Sinks:
+    """One per bot process."""
+
+    def __init__(self, client: AsyncWebClient, service: Service) -> None:
+        self._client, self._service = client, service
+        self._budgets = EditBudgets(APPENDS_PER_S)
+
+    @asynccontextmanager
+    async def open(self, turn: TurnView) -> AsyncIterator[SlackSink]:
+        """The sink of the Turn, for as long as it is delivered."""
+        known = {"channel": channel_of(turn.place), "thread": turn.place.conversation.partition(":")[2]}
+        target = Target.model_validate({**known, "team": team_of(turn.place.workspace), **turn.target})
+        send_budget = SendBudget(self._service, target.team)
+        writer = Writer(
+            self._client, send_budget, target, since=_since(turn, target), is_known=self._knows(turn, target)
+        )
+        with ExitStack() as stack:
+            pace = Pace(self._budgets, target.team, stack)
+            async with thinking(self._client, target, turn.language, shown=not turn.state.ended) as status:
+                yield SlackSink(writer, send_budget, target, turn, status, pace)
+
+    def _knows(self, turn: TurnView, target: Target) -> Callable[[str], Awaitable[bool]]:
+        async def known(ts: str) -> bool:
+            place = turn.place
+            found = await self._service.turn_of_message(PLATFORM, place.workspace, message_id(target.channel, ts))
+            return found is not None
+
+        return known
+
+
+def _since(turn: TurnView, target: Target) -> str:
+    """The `ts` of the question, or of its thread where no message asked."""
+    asked = ts_of(turn.event_id)
+    return asked if turn.event_id == message_id(target.channel, asked) else target.thread

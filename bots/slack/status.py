@@ -1,0 +1,85 @@
+"""Status: what stands under a question while there is nothing to read of its answer. A courtesy: what fails is noted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bots.slack.targets import Target
+from bots.slack.wire import Refused, surely
+from bots.texts import text
+
+log = structlog.get_logger(__name__)
+
+RENEW_S = 100.0
+"""Slack takes a status away after two minutes."""
+
+_LONGEST_CALL_S = 3.0
+
+
+class Status:
+    """One per answer. Slack itself takes a status away when something is written below it."""
+
+    def __init__(self, client: AsyncWebClient, target: Target, words: str) -> None:
+        self._client, self._target, self._words = client, target, words
+        self._said = asyncio.Event()
+        self._showing: asyncio.Task[None] | None = None
+
+    def show(self) -> None:
+        """Show it from now on."""
+        self._showing = asyncio.create_task(self._show(), name="slack-status")
+
+    async def over(self) -> None:
+        """There is something to read, or will be at once: no status comes after it."""
+        if self._showing is not None:
+            await self._said.wait()
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Show it no longer than it is shown."""
+        if self._showing is not None:
+            self._showing.cancel()
+            self._showing = None
+
+    async def clear(self) -> None:
+        """Take it away, where nothing was written."""
+        if self._showing is not None:
+            await self.over()
+            await self._say("")
+
+    async def _show(self) -> None:
+        while True:
+            await self._say(self._words)
+            self._said.set()
+            await asyncio.sleep(RENEW_S)
+            self._said.clear()
+
+    async def _say(self, words: str) -> None:
+        async def call() -> object:
+            return await self._client.assistant_threads_setStatus(
+                channel_id=self._target.channel, thread_ts=self._target.thread, status=words
+            )
+
+        try:
+            async with asyncio.timeout(_LONGEST_CALL_S):
+                await surely(call, what="status", tries=1)
+        except (Refused, TimeoutError) as error:
+            log.info("No status can be shown.", action="status_refused", reason=str(error))
+
+
+@asynccontextmanager
+async def thinking(client: AsyncWebClient, target: Target, language: str, *, shown: bool) -> AsyncIterator[Status]:
+    """A status for as long as the block lasts, or until it is over; none at all where it is not `shown`."""
+    status = Status(client, target, text("thinking", language))
+    if shown:
+        status.show()
+    try:
+        yield status
+    except BaseException:
+        status.cancel()
+        raise
+    await status.clear()

@@ -1,0 +1,248 @@
+"""Writer: every call that changes what stands in one thread, each of them done once.
+
+A call that failed, and may have been done all the same, is looked up in the thread: a message by the nonce in its
+metadata, a file by its id, a stream, which cannot carry a nonce before its end, as the message of ours that nothing is
+known of. Waits in the workspace's lines. Knows no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import structlog
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bots.slack.budget import APPEND, DELETE, POST, SHARE, START, STOP, UPDATE, UPLOAD, SendBudget
+from bots.slack.targets import Target
+from bots.slack.wire import Gate, Json, Refused, cannot_be_known, surely
+
+log = structlog.get_logger(__name__)
+
+EVENT_TYPE = "pajama"
+_PAGE = 200
+_COMPARED_LETTERS = 60
+_GONE = frozenset({"message_not_found", "channel_not_found", "thread_not_found"})
+
+IsKnown = Callable[[str], Awaitable[bool]]
+"""Whether a message is one that is accounted for, by its `ts`."""
+
+
+class Writer:
+    """One per thread and answer."""
+
+    def __init__(
+        self, client: AsyncWebClient, budget: SendBudget, target: Target, *, since: str, is_known: IsKnown
+    ) -> None:
+        self._client, self._budget, self._target = client, budget, target
+        self._since, self._is_known = since, is_known
+        self._bot_id: str | None = None
+
+    # Messages
+
+    async def post(self, arguments: Json, nonce: str, *, placed: bool = False) -> str:
+        """A new message; its `ts`. `placed`: the caller has a place in line."""
+
+        async def call() -> Any:
+            return await self._client.chat_postMessage(
+                channel=self._target.channel,
+                thread_ts=self._target.thread,
+                metadata=metadata(nonce),
+                unfurl_links=False,
+                unfurl_media=False,
+                **arguments,
+            )
+
+        async def done() -> Json | None:
+            ts = await self.find(nonce)
+            return None if ts is None else {"ts": ts}
+
+        gate = self._gate(POST, self._target.channel, placed=placed)
+        return str((await surely(call, what="post", done=done, gate=gate))["ts"])
+
+    async def update(self, ts: str, arguments: Json) -> None:
+        """Another text for a message that is no open stream."""
+
+        async def call() -> Any:
+            return await self._client.chat_update(channel=self._target.channel, ts=ts, parse="none", **arguments)
+
+        await surely(call, what="update", gate=self._budget.gate(UPDATE))
+
+    async def delete(self, ts: str) -> None:
+        """Take a message away; one that is gone already is no error."""
+        try:
+            await surely(
+                lambda: self._client.chat_delete(channel=self._target.channel, ts=ts),
+                what="remove",
+                gate=self._budget.gate(DELETE),
+            )
+        except Refused as error:
+            if error.refusal not in _GONE:
+                raise
+
+    # Streams
+
+    async def start(self, words: str) -> str:
+        """A message that is a stream; its `ts`. The place in line is the caller's to have."""
+
+        async def call() -> Any:
+            return await self._client.chat_startStream(
+                channel=self._target.channel,
+                thread_ts=self._target.thread,
+                recipient_team_id=self._target.team,
+                recipient_user_id=self._target.asker,
+                markdown_text=words,
+            )
+
+        async def done() -> Json | None:
+            lost = await self._lost(await self._ours())
+            alike = [str(message["ts"]) for message in lost if _begins_alike(message, words)]
+            return {"ts": alike[-1]} if alike else None
+
+        return str((await surely(call, what="start", done=done, gate=self._gate(START, placed=True)))["ts"])
+
+    async def append(self, ts: str, more: str) -> None:
+        """More of a stream. The place in line is the caller's to have. Raises Unsure where it may be there or not."""
+        await surely(
+            lambda: self._client.chat_appendStream(channel=self._target.channel, ts=ts, markdown_text=more),
+            what="append",
+            done=cannot_be_known,
+            gate=self._gate(APPEND, placed=True),
+        )
+
+    async def stop(
+        self, ts: str, more: str = "", blocks: list[Json] | None = None, nonce: str = "", *, placed: bool = False
+    ) -> None:
+        """The end of a stream. Once more it is refused, so that nothing is there twice."""
+
+        async def call() -> Any:
+            return await self._client.chat_stopStream(
+                channel=self._target.channel,
+                ts=ts,
+                markdown_text=more or None,
+                blocks=blocks,
+                metadata=metadata(nonce) if nonce else None,
+            )
+
+        await surely(call, what="stop", gate=self._gate(STOP, placed=placed))
+
+    def _gate(self, method: str, channel: str = "", *, placed: bool) -> Gate:
+        gate = self._budget.gate(method, channel)
+        return _Placed(gate) if placed else gate
+
+    # Files
+
+    async def share(self, name: str, title: str, content: bytes) -> None:
+        """A file in the thread."""
+        file_id = await self._upload(name, content)
+
+        async def call() -> Any:
+            return await self._client.files_completeUploadExternal(
+                files=[{"id": file_id, "title": title}],
+                channel_id=self._target.channel,
+                thread_ts=self._target.thread,
+            )
+
+        async def done() -> Json | None:
+            return {} if await self.has_file(file_id) else None
+
+        await surely(call, what="file", done=done, gate=self._budget.gate(SHARE))
+
+    async def _upload(self, name: str, content: bytes) -> str:
+        """Bring the bytes to Slack, where nobody sees them yet."""
+
+        async def call() -> Any:
+            ticket = await self._client.files_getUploadURLExternal(filename=name, length=len(content))
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(str(ticket["upload_url"]), data=content, proxy=self._client.proxy) as answer,
+            ):
+                answer.raise_for_status()
+            return ticket
+
+        return str((await surely(call, what="upload", gate=self._budget.gate(UPLOAD)))["file_id"])
+
+    # Looking up
+
+    async def find(self, nonce: str, words: str = "") -> str | None:
+        """The message with this nonce; where `words` are given, else a stream that nobody knows of, best one like them."""
+        ours = await self._ours()
+        named = [str(message["ts"]) for message in ours if _nonce_of(message) == nonce]
+        if named or not words:
+            return named[-1] if named else None
+        lost = await self._lost(ours)
+        alike = [message for message in lost if _begins_alike(message, words)]
+        return str((alike or lost)[-1]["ts"]) if lost else None
+
+    async def _lost(self, ours: list[Json]) -> list[Json]:
+        """Those that nobody knows of: streams whose beginning was the last that somebody did."""
+        unnamed = [message for message in ours if _nonce_of(message) is None and not message.get("files")]
+        return [message for message in unnamed if not await self._is_known(str(message["ts"]))]
+
+    async def has_file(self, name: str) -> bool:
+        """Whether a file of this id or name stands in the thread."""
+        files = [file for message in await self._ours() for file in message.get("files") or ()]
+        return any(name in {file.get("id"), file.get("name")} for file in files)
+
+    async def _ours(self) -> list[Json]:
+        """What we wrote in the thread since the question, the oldest first; nothing where Slack does not say."""
+        ours, cursor = list[Json](), ""
+        try:
+            bot_id = await self._bot()
+            while True:
+                page = await surely(lambda cursor=cursor: self._page(cursor), what="look-up")  # type: ignore[misc]
+                ours += [message for message in page.get("messages") or () if message.get("bot_id") == bot_id]
+                cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+                if not cursor:
+                    return [message for message in ours if message["ts"] != self._target.thread]
+        except Refused as error:
+            log.warning("The thread cannot be read.", action="thread_unread", reason=str(error))
+            return []
+
+    async def _page(self, cursor: str) -> Any:
+        return await self._client.conversations_replies(
+            channel=self._target.channel,
+            ts=self._target.thread,
+            oldest=self._since,
+            include_all_metadata=True,
+            limit=_PAGE,
+            cursor=cursor or None,
+        )
+
+    async def _bot(self) -> str:
+        if self._bot_id is None:
+            self._bot_id = str((await surely(self._client.auth_test, what="who")).get("bot_id"))
+        return self._bot_id
+
+
+class _Placed:
+    """A gate for a call whose place in line is taken already: only after a refusal it takes another."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate, self._again = gate, False
+
+    async def wait(self) -> None:
+        if self._again:
+            await self._gate.wait()
+        self._again = True
+
+    async def refused(self, for_s: float) -> None:
+        await self._gate.refused(for_s)
+
+
+def metadata(nonce: str) -> Json:
+    """By what a message is known again."""
+    return {"event_type": EVENT_TYPE, "event_payload": {"nonce": nonce}}
+
+
+def _nonce_of(message: Json) -> str | None:
+    payload = (message.get("metadata") or {}).get("event_payload") or {}
+    return payload.get("nonce")
+
+
+def _begins_alike(message: Json, words: str) -> bool:
+    """Whether one text begins as the other, as Slack renders what it is given."""
+    both = (str(message.get("text") or ""), words)
+    first, second = ("".join(filter(str.isalnum, each))[:_COMPARED_LETTERS] for each in both)
+    return bool(first) and (first.startswith(second) or second.startswith(first))
