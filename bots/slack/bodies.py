@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 from bots.slack.document import Code
 from bots.slack.fitting import SECTION_CHARS, TEXT_CHARS, blocks_fit, markdown_fits
 from bots.slack.mrkdwn import packed, texts
-from bots.slack.wording import harmless
+from bots.slack.wording import escaped, harmless
 
 Json = dict[str, Any]
-
-_ELLIPSIS = "\n…"
 
 
 class Body(NamedTuple):
@@ -26,10 +24,14 @@ class Body(NamedTuple):
     whole: bool = True
 
 
-def bodies(markdown: str, controls: Sequence[Json] = ()) -> Iterator[Body]:
-    """What to show `markdown` in, with `controls` below it. The last one is a text alone, which anything takes."""
-    first, *more = texts(markdown, TEXT_CHARS - len(_ELLIPSIS)) or [_ELLIPSIS]
-    text = first + _ELLIPSIS if more else first
+def bodies(markdown: str, controls: Sequence[Json] = (), *, rest: str = "…") -> Iterator[Body]:
+    """What to show `markdown` in, with `controls` below it. The last one is a text alone, which anything takes.
+
+    `rest` says at the end of a text that holds only the beginning where the rest is.
+    """
+    ending = f"\n{escaped(rest)}"
+    first, *more = texts(markdown, TEXT_CHARS - len(ending)) or [ending]
+    text = first + ending if more else first
     words = harmless(markdown)
     if words.strip() and markdown_fits(words, controls):
         yield Body({"text": text, "blocks": [{"type": "markdown", "text": words}, *controls]})

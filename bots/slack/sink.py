@@ -23,6 +23,7 @@ from bots.slack.pace import Pace
 from bots.slack.places import message_id, ts_of
 from bots.slack.status import Status
 from bots.slack.targets import Target
+from bots.slack.thread import Thread
 from bots.slack.wire import Json, Refused, Unsure
 from bots.slack.wording import escaped, harmless, settled
 from bots.slack.writer import Writer
@@ -77,9 +78,22 @@ class SlackSink(ReplySink):
     max_chunks: int | None = MAX_CHUNKS
 
     def __init__(
-        self, writer: Writer, send_budget: SendBudget, target: Target, turn: TurnView, status: Status, pace: Pace
+        self,
+        writer: Writer,
+        thread: Thread,
+        send_budget: SendBudget,
+        target: Target,
+        turn: TurnView,
+        status: Status,
+        pace: Pace,
     ) -> None:
-        self._writer, self._send_budget, self._target, self._turn = writer, send_budget, target, turn
+        self._writer, self._thread, self._send_budget, self._target, self._turn = (
+            writer,
+            thread,
+            send_budget,
+            target,
+            turn,
+        )
         self._status, self._pace = status, pace
         self.cuts = ()
         self._streams: dict[str, _Stream] = {}
@@ -103,7 +117,7 @@ class SlackSink(ReplySink):
 
     async def send(self, chunk: Chunk) -> str:
         """Make a new message: a stream, a placeholder, or the whole; or find the one that a crash has left."""
-        if chunk.again and (found := await self._writer.find(chunk.nonce, chunk.text)) is not None:
+        if chunk.again and (found := await self._thread.find(chunk.nonce, chunk.text)) is not None:
             await self._status.clear()
             return message_id(self._target.channel, found)
         await self._status.over()
@@ -130,7 +144,7 @@ class SlackSink(ReplySink):
 
     async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
         """Tell a sentence in the thread, once."""
-        if self._looks_first and await self._writer.find(nonce) is not None:
+        if self._looks_first and await self._thread.find(nonce) is not None:
             return
         await self._status.over()
         plain = Body({"markdown_text": harmless(sentence)}), Body({"text": escaped(sentence)})
@@ -253,7 +267,7 @@ class SlackSink(ReplySink):
         if content is None or not chunk.final:
             return
         name = f"{chunk.nonce}.md"
-        if not (looks_first and await self._writer.has_file(name)):
+        if not (looks_first and await self._thread.has_file(name)):
             await self._writer.share(name, _FILE_TITLE, content.encode())
 
     # What a message holds
@@ -275,7 +289,7 @@ class SlackSink(ReplySink):
         raise refused
 
     def _bodies(self, chunk: Chunk) -> Iterable[Body]:
-        return bodies(chunk.text, self._controls(chunk))
+        return bodies(chunk.text, self._controls(chunk), rest=text("rest_in_file", self._turn.language))
 
     def _placeholder(self, chunk: Chunk) -> Body:
         """What stands there until the whole answer does."""

@@ -14,6 +14,7 @@ from bots.slack.places import PLATFORM, channel_of, message_id, team_of, ts_of
 from bots.slack.sink import SlackSink
 from bots.slack.status import thinking
 from bots.slack.targets import Target
+from bots.slack.thread import Thread
 from bots.slack.writer import Writer
 from core.history import TurnView
 from core.service import Service
@@ -32,13 +33,13 @@ class Sinks:
         known = {"channel": channel_of(turn.place), "thread": turn.place.conversation.partition(":")[2]}
         target = Target.model_validate({**known, "team": team_of(turn.place.workspace), **turn.target})
         send_budget = SendBudget(self._service, target.team)
-        writer = Writer(
-            self._client, send_budget, target, since=_since(turn, target), is_known=self._knows(turn, target)
-        )
+        since, is_known = _since(turn, target), self._knows(turn, target)
+        thread = Thread(self._client, target.channel, target.thread, since=since, is_known=is_known)
+        writer = Writer(self._client, send_budget, target, thread)
         with ExitStack() as stack:
             pace = Pace(self._budgets, target.team, stack)
             async with thinking(self._client, target, turn.language, shown=not turn.state.ended) as status:
-                yield SlackSink(writer, send_budget, target, turn, status, pace)
+                yield SlackSink(writer, thread, send_budget, target, turn, status, pace)
 
     def _knows(self, turn: TurnView, target: Target) -> Callable[[str], Awaitable[bool]]:
         async def known(ts: str) -> bool:

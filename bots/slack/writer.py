@@ -7,37 +7,24 @@ known of. Waits in the workspace's lines. Knows no answer.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
-import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.slack.budget import APPEND, DELETE, POST, SHARE, START, STOP, UPDATE, UPLOAD, SendBudget
 from bots.slack.targets import Target
+from bots.slack.thread import Thread, metadata
 from bots.slack.wire import Gate, Json, Refused, cannot_be_known, surely
 
-log = structlog.get_logger(__name__)
-
-EVENT_TYPE = "pajama"
-_PAGE = 200
-_COMPARED_LETTERS = 60
 _GONE = frozenset({"message_not_found", "channel_not_found", "thread_not_found"})
-
-IsKnown = Callable[[str], Awaitable[bool]]
-"""Whether a message is one that is accounted for, by its `ts`."""
 
 
 class Writer:
     """One per thread and answer."""
 
-    def __init__(
-        self, client: AsyncWebClient, budget: SendBudget, target: Target, *, since: str, is_known: IsKnown
-    ) -> None:
-        self._client, self._budget, self._target = client, budget, target
-        self._since, self._is_known = since, is_known
-        self._bot_id: str | None = None
+    def __init__(self, client: AsyncWebClient, budget: SendBudget, target: Target, thread: Thread) -> None:
+        self._client, self._budget, self._target, self._thread = client, budget, target, thread
 
     # Messages
 
@@ -55,7 +42,7 @@ class Writer:
             )
 
         async def done() -> Json | None:
-            ts = await self.find(nonce)
+            ts = await self._thread.find(nonce)
             return None if ts is None else {"ts": ts}
 
         gate = self._gate(POST, self._target.channel, placed=placed)
@@ -96,9 +83,8 @@ class Writer:
             )
 
         async def done() -> Json | None:
-            lost = await self._lost(await self._ours())
-            alike = [str(message["ts"]) for message in lost if _begins_alike(message, words)]
-            return {"ts": alike[-1]} if alike else None
+            ts = await self._thread.find_stream(words)
+            return None if ts is None else {"ts": ts}
 
         return str((await surely(call, what="start", done=done, gate=self._gate(START, placed=True)))["ts"])
 
@@ -145,7 +131,7 @@ class Writer:
             )
 
         async def done() -> Json | None:
-            return {} if await self.has_file(file_id) else None
+            return {} if await self._thread.has_file(file_id) else None
 
         await surely(call, what="file", done=done, gate=self._budget.gate(SHARE))
 
@@ -163,58 +149,6 @@ class Writer:
 
         return str((await surely(call, what="upload", gate=self._budget.gate(UPLOAD)))["file_id"])
 
-    # Looking up
-
-    async def find(self, nonce: str, words: str = "") -> str | None:
-        """The message with this nonce; where `words` are given, else a stream that nobody knows of, best one like them."""
-        ours = await self._ours()
-        named = [str(message["ts"]) for message in ours if _nonce_of(message) == nonce]
-        if named or not words:
-            return named[-1] if named else None
-        lost = await self._lost(ours)
-        alike = [message for message in lost if _begins_alike(message, words)]
-        return str((alike or lost)[-1]["ts"]) if lost else None
-
-    async def _lost(self, ours: list[Json]) -> list[Json]:
-        """Those that nobody knows of: streams whose beginning was the last that somebody did."""
-        unnamed = [message for message in ours if _nonce_of(message) is None and not message.get("files")]
-        return [message for message in unnamed if not await self._is_known(str(message["ts"]))]
-
-    async def has_file(self, name: str) -> bool:
-        """Whether a file of this id or name stands in the thread."""
-        files = [file for message in await self._ours() for file in message.get("files") or ()]
-        return any(name in {file.get("id"), file.get("name")} for file in files)
-
-    async def _ours(self) -> list[Json]:
-        """What we wrote in the thread since the question, the oldest first; nothing where Slack does not say."""
-        ours, cursor = list[Json](), ""
-        try:
-            bot_id = await self._bot()
-            while True:
-                page = await surely(lambda cursor=cursor: self._page(cursor), what="look-up")  # type: ignore[misc]
-                ours += [message for message in page.get("messages") or () if message.get("bot_id") == bot_id]
-                cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
-                if not cursor:
-                    return [message for message in ours if message["ts"] != self._target.thread]
-        except Refused as error:
-            log.warning("The thread cannot be read.", action="thread_unread", reason=str(error))
-            return []
-
-    async def _page(self, cursor: str) -> Any:
-        return await self._client.conversations_replies(
-            channel=self._target.channel,
-            ts=self._target.thread,
-            oldest=self._since,
-            include_all_metadata=True,
-            limit=_PAGE,
-            cursor=cursor or None,
-        )
-
-    async def _bot(self) -> str:
-        if self._bot_id is None:
-            self._bot_id = str((await surely(self._client.auth_test, what="who")).get("bot_id"))
-        return self._bot_id
-
 
 class _Placed:
     """A gate for a call whose place in line is taken already: only after a refusal it takes another."""
@@ -229,20 +163,3 @@ class _Placed:
 
     async def refused(self, for_s: float) -> None:
         await self._gate.refused(for_s)
-
-
-def metadata(nonce: str) -> Json:
-    """By what a message is known again."""
-    return {"event_type": EVENT_TYPE, "event_payload": {"nonce": nonce}}
-
-
-def _nonce_of(message: Json) -> str | None:
-    payload = (message.get("metadata") or {}).get("event_payload") or {}
-    return payload.get("nonce")
-
-
-def _begins_alike(message: Json, words: str) -> bool:
-    """Whether one text begins as the other, as Slack renders what it is given."""
-    both = (str(message.get("text") or ""), words)
-    first, second = ("".join(filter(str.isalnum, each))[:_COMPARED_LETTERS] for each in both)
-    return bool(first) and (first.startswith(second) or second.startswith(first))

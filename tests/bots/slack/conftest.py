@@ -103,11 +103,27 @@ class Bot:
             others = max(0, len(self.slack.sockets.open) - (not self.task.done()))
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
+            if not others:
+                await _end_what_is_left()
             await self.slack.until(lambda: len(self.slack.sockets.open) <= others)
 
     async def _run(self) -> None:
         async with aiohttp.ClientSession() as session:
             await talk(self.settings, self.service, session)
+
+
+async def _end_what_is_left() -> None:
+    """What Bolt began for events that are not acknowledged would end with the process."""
+    left = [task for task in asyncio.all_tasks() if _is_of_the_bot(task)]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+def _is_of_the_bot(task: asyncio.Task[object]) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    file = code.co_filename if code is not None else ""
+    return "/slack_sdk/" in file or "/slack_bolt/" in file or ("/bots/" in file and "/tests/" not in file)
 
 
 def _busy() -> set[asyncio.Task[object]]:
