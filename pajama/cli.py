@@ -417,6 +417,14 @@ def doctor_discord(as_json: AsJson = False) -> None:
     command.doctor_discord(as_json=as_json)
 
 
+@doctor.command("slack")
+def doctor_slack(as_json: AsJson = False) -> None:
+    """Ask Slack: tokens, scopes, mode, clock, and which events have come; and whether database and queue are there."""
+    from pajama.commands import doctor as command
+
+    command.doctor_slack(as_json=as_json)
+
+
 @discord.command("invite-url")
 def discord_invite_url() -> None:
     """Print the address at which the bot is added to a guild."""
@@ -471,13 +479,16 @@ def health_web() -> None:
 def slack_manifest(
     mode: Annotated[Literal["socket", "http"], typer.Option(help="How events come.")] = "socket",
     url: Annotated[
-        str, typer.Option(help="Where Slack POSTs, in HTTP mode.")
-    ] = "https://pajama.example.com/slack/events",
+        str, typer.Option(help="How Slack and people reach Pajama from outside: for HTTP mode and for OAuth.")
+    ] = "https://pajama.example.com",
+    oauth: Annotated[
+        bool, typer.Option("--oauth", help="For many workspaces, which install the app themselves.")
+    ] = False,
 ) -> None:
-    """Print the app's manifest, to be pasted at api.slack.com."""
+    """Print the app's manifest in YAML, to be pasted at api.slack.com."""
     from pajama.commands import slack as command
 
-    command.manifest(mode, url)
+    command.manifest(mode, url, oauth=oauth)
 
 
 @health.command("discord")

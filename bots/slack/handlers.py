@@ -14,6 +14,7 @@ from bots.slack.backfill import Backfill
 from bots.slack.desks import Desk, Desks
 from bots.slack.errands import Errands, Later, nothing
 from bots.slack.handoff import EveryWorkspace
+from bots.slack.heard import Heard
 from bots.slack.places import PLATFORM, enterprise_of, workspace_of
 from bots.slack.tokens import Tokens
 from core.errors import ServiceUnavailable
@@ -37,7 +38,7 @@ class Handlers:
         self._service, self._tokens = service, tokens
         self._desks = Desks(settings, service, session, tokens)
         self.errands = Errands()
-        self._backfill = Backfill(service, self._desks)
+        self._backfill, self._heard = Backfill(service, self._desks), Heard(service)
         self._looking_back: asyncio.Task[int] | None = None
         self._relayer = Relayer(service, PLATFORM, EveryWorkspace(self._desks.handoffs_of))
         self._relaying: asyncio.Task[None] | None = None
@@ -45,7 +46,14 @@ class Handlers:
 
     async def desk(self, body: Json) -> Desk:
         """Who answers this event or interaction. Raises ServiceUnavailable."""
+        self.hear(body)
         return await self._desks.of(workspace_of(body))
+
+    def hear(self, body: Json) -> None:
+        """Note that such an event came."""
+        event = body.get("event")
+        if event is not None and self._heard.is_news(event):
+            self.errands.start(lambda: self._heard.note(event))
 
     async def removed(self, body: Json, *, org: bool) -> Later:
         """The app was taken away: its token goes, and whatever is still being answered there. Raises ServiceUnavailable.
@@ -53,6 +61,7 @@ class Handlers:
         Old news is none: Slack may tell it minutes later, when the app is there again.
         """
         event, workspace = body["event"], workspace_of(body)
+        self.hear(body)
         if event["type"] == "tokens_revoked" and not event.get("tokens", {}).get("bot"):
             return nothing
         if not await self._tokens.drop(workspace, float(body.get("event_time") or 0), org=org):

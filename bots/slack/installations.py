@@ -18,7 +18,7 @@ from slack_sdk.oauth.installation_store.async_installation_store import AsyncIns
 from slack_sdk.oauth.installation_store.sqlalchemy import SQLAlchemyInstallationStore
 from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
 from slack_sdk.oauth.state_store.sqlalchemy import SQLAlchemyOAuthStateStore
-from sqlalchemy import Connection, Engine, delete
+from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.orm import Session
 
 from core.database import AsyncDatabase
@@ -103,6 +103,14 @@ class Installations(_Stored, AsyncInstallationStore):
         wanted = {"enterprise_id": enterprise_id, "team_id": team_id, "is_enterprise_install": is_enterprise_install}
         found: Bot | None = await self._read(lambda: self._store.find_bot(**wanted))
         return found
+
+    async def newest(self, most: int) -> list[Bot]:
+        """Those who installed the app last, one each."""
+        of_app = select(SlackBot.__table__).where(SlackBot.client_id == self._store.client_id)
+        found = of_app.order_by(SlackBot.installed_at.desc()).limit(most)
+        return await self._read(
+            lambda: [self._store.build_bot_entity(row) for row in self._lent.connection.execute(found).mappings()]
+        )
 
     async def async_delete_all(self, *, enterprise_id: str | None, team_id: str | None) -> None:
         """Nothing of the team is kept, or with none of the organisation itself."""

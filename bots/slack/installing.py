@@ -17,13 +17,11 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.slack.installations import Installations, States
-from bots.slack.manifest import SCOPES
+from bots.slack.manifest import INSTALL_PATH, REDIRECT_PATH, SCOPES
 from bots.texts import negotiate, text
 from core.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-INSTALL_PATH, REDIRECT_PATH = "/slack/install", "/slack/oauth_redirect"
 
 _HEADERS: dict[str, str | Sequence[str]] = {
     "Content-Type": "text/html; charset=utf-8",
@@ -57,7 +55,7 @@ class Installing(AsyncOAuthFlow):
         oauth = AsyncOAuthSettings(
             client_id=settings.slack_client_id,
             client_secret=settings.slack_client_secret.get_secret_value(),
-            scopes=SCOPES,
+            scopes=list(SCOPES),
             user_scopes=[],
             redirect_uri=f"{settings.slack_public_url}{REDIRECT_PATH}" if settings.slack_public_url else None,
             callback_options=AsyncCallbackOptions(self._succeeded, self._failed),

@@ -13,14 +13,14 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.errors import SlackClientError
 
-from bots.slack.installing import INSTALL_PATH, REDIRECT_PATH, Installing
+from bots.slack.installing import Installing
+from bots.slack.manifest import EVENTS_PATH, INSTALL_PATH, REDIRECT_PATH
 from core.errors import ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 
 Page = Callable[[AsyncBoltRequest], Awaitable[BoltResponse]]
 
-PATH = "/slack/events"
 _MAX_BODY_BYTES = 4_000_000
 
 
@@ -42,7 +42,7 @@ def _add_events(pages: web.Application, app: AsyncApp) -> None:
         answer = await app.async_dispatch(await to_bolt_request(request))
         return await to_aiohttp_response(answer)
 
-    pages.router.add_post(PATH, take)
+    pages.router.add_post(EVENTS_PATH, take)
 
 
 def _add_installing(pages: web.Application, installing: Installing) -> None:

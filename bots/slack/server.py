@@ -20,8 +20,9 @@ from bots.slack.app import make_app
 from bots.slack.desks import web_client
 from bots.slack.handlers import Handlers
 from bots.slack.installations import Installations, States
-from bots.slack.installing import INSTALL_PATH, Installing
-from bots.slack.pages import PATH, make_web_app
+from bots.slack.installing import Installing
+from bots.slack.manifest import EVENTS_PATH, INSTALL_PATH
+from bots.slack.pages import make_web_app
 from bots.slack.tokens import InstalledTokens, OneToken, Tokens
 from bots.slack.wire import Refused
 from core.errors import SettingsError
@@ -129,7 +130,7 @@ async def _pages(settings: Settings, app: AsyncApp | None, installing: Installin
     runner = web.AppRunner(make_web_app(app, installing), access_log=None, shutdown_timeout=2)
     await runner.setup()
     await web.TCPSite(runner, settings.slack_http_host, settings.slack_http_port).start()
-    paths = [*([PATH] if app is not None else []), *([INSTALL_PATH] if installing is not None else [])]
+    paths = [*([EVENTS_PATH] if app is not None else []), *([INSTALL_PATH] if installing is not None else [])]
     log.info("Slack's pages are served.", action="slack_listens", address=str(runner.addresses[0]), paths=paths)
     try:
         yield

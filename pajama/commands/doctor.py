@@ -20,7 +20,7 @@ from core.database import check
 from core.errors import PajamaError
 from core.findings import Finding, Verdict
 from core.presence import ready_workers
-from core.redis import connect, translated
+from core.redis import adapter_key, connect, translated
 from core.settings import Settings, unknown_variables, variable
 from pajama.commands.config import masked_url
 from pajama.commands.database import absent
@@ -52,6 +52,40 @@ def doctor_discord(*, as_json: bool) -> None:
     tell(asyncio.run(collect()), as_json=as_json)
 
 
+def doctor_slack(*, as_json: bool) -> None:
+    """The same for the Slack app, asked of Slack; and whether what it needs here is there."""
+    from bots.slack.doctor import examine as examine_slack
+
+    settings = _of_running(settings_of("doctor"))
+
+    async def collect() -> list[Finding]:
+        return [finding async for finding in examine_slack(settings)]
+
+    here = [
+        _guarded("Database", lambda: _database(settings)),
+        _guarded("Queue", lambda: _queue(settings)),
+        _guarded("Slack bot", lambda: _slack_bot(settings)),
+    ]
+    tell([*asyncio.run(collect()), *here], as_json=as_json)
+
+
+def _of_running(settings: Settings) -> Settings:
+    """The settings with what the Pajama that runs here has started itself."""
+    running = find_running(settings.data_dir)
+    if running is None:
+        return settings
+    return settings.model_copy(update={"redis_url": running.redis_url, "database_url": running.database_url})
+
+
+def _slack_bot(settings: Settings) -> Finding:
+    if not settings.redis_url:
+        return Finding("Slack bot", "ok", "it does not run now; `pajama up` starts it")
+    with translated(), connect(settings.redis_url) as client:
+        if client.exists(adapter_key(settings.redis_prefix, "slack")):
+            return Finding("Slack bot", "ok", "it listens")
+    return Finding("Slack bot", "warning", "it does not listen: `pajama bot slack` starts it; see its log")
+
+
 def tell(findings: list[Finding], *, as_json: bool) -> None:
     """Print the findings, and exit with 1 where something fails."""
     if as_json:
@@ -68,8 +102,7 @@ def tell(findings: list[Finding], *, as_json: bool) -> None:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding, in the order in which a fault would show."""
     running = find_running(settings.data_dir)
-    if running:
-        settings = settings.model_copy(update={"redis_url": running.redis_url, "database_url": running.database_url})
+    settings = _of_running(settings)
     yield Finding("Python", "ok", platform.python_version())
     yield from _packages(settings)
     yield from _settings()

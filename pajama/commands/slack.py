@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from typing import Literal
 
-from bots.slack.manifest import manifest as make_manifest
-from pajama.console import out
+from bots.slack.manifest import manifest_yaml
 
 
-def manifest(mode: Literal["socket", "http"], url: str) -> None:
+def manifest(mode: Literal["socket", "http"], url: str, *, oauth: bool) -> None:
     """Print the manifest, to be pasted at api.slack.com."""
-    out.print(json.dumps(make_manifest(mode, url), indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+    sys.stdout.write(manifest_yaml(mode, url.rstrip("/"), oauth=oauth))

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
+from bots.slack.manifest import EVENTS, SCOPES
 from bots.slack.server import talk
+from bots.slack.slash import COMMAND, SHORTCUT_CALLS
 from core.service import Service
 from core.settings import Settings
 from tests.bots.slack.standin.channel import Channel
@@ -27,8 +29,10 @@ def free_port() -> int:
 
 @pytest.fixture
 async def slack() -> AsyncIterator[StandInSlack]:
-    """The servers. Whatever the bot did, it kept to the rules of the platform."""
+    """The servers, with the app as its manifest makes it. Whatever the bot did, it kept to the rules of the platform."""
     async with StandInSlack() as slack:
+        slack.scopes, slack.subscriptions = set(SCOPES), set(EVENTS)
+        slack.commands, slack.shortcuts = {COMMAND}, set(SHORTCUT_CALLS)
         yield slack
     assert slack.violations == []
 

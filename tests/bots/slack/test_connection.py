@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bots.slack import server
-from bots.slack.pages import PATH
+from bots.slack.manifest import EVENTS_PATH
 from core.service import Service
 from core.settings import Settings
 from core.values import Place
@@ -67,7 +67,7 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
 async def by_http(idle_bot: Bot, settings: Settings, slack: StandInSlack) -> AsyncIterator[Bot]:
     """The bot behind a request URL."""
     idle_bot.task = asyncio.create_task(idle_bot._run())
-    slack.request_url = f"http://127.0.0.1:{settings.slack_http_port}{PATH}"
+    slack.request_url = f"http://127.0.0.1:{settings.slack_http_port}{EVENTS_PATH}"
     while not await reached(slack):
         assert not idle_bot.task.done()
     yield idle_bot

@@ -11,7 +11,8 @@ from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.slack.installations import Installations, States
-from bots.slack.installing import INSTALL_PATH, REDIRECT_PATH, Installing
+from bots.slack.installing import Installing
+from bots.slack.manifest import INSTALL_PATH, REDIRECT_PATH
 from bots.slack.pages import make_web_app
 from core.database import AsyncDatabase
 from core.service import Service

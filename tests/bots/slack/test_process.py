@@ -12,8 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bots.slack.installing import INSTALL_PATH
-from bots.slack.pages import PATH
+from bots.slack.manifest import EVENTS_PATH, INSTALL_PATH
 from core.settings import Settings, variable
 from tests.bots.scripted_worker import ScriptedWorker
 from tests.bots.slack.conftest import free_port
@@ -77,7 +76,7 @@ async def test_http_mode_and_what_is_refused_there(
     slack: StandInSlack, settings: Settings, worker: ScriptedWorker, general: Channel, ann: User
 ) -> None:
     port = free_port()
-    url = f"http://127.0.0.1:{port}{PATH}"
+    url = f"http://127.0.0.1:{port}{EVENTS_PATH}"
     more = {"PAJAMA_SLACK_MODE": "http", "PAJAMA_SLACK_HTTP_PORT": str(port)}
     process = await pajama(settings, "bot", "slack", **more)
     try:
@@ -130,7 +129,7 @@ async def test_an_app_that_many_install_behind_a_url(
     try:
         await until_healthy(settings, process)
         assert (await install(brick, brick.user("Ann"), f"{url}{INSTALL_PATH}")).status == 200
-        slack.request_url = f"{url}{PATH}"
+        slack.request_url = f"{url}{EVENTS_PATH}"
         channel = brick.add_channel("general")
         await channel.say(brick.user("Ann"), "<@BOT> hello")
         await channel.until("You said: hello")

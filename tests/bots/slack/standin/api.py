@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -120,7 +121,8 @@ class Api:
         request = call.request
         request.status, request.error, request.answer = status, document.get("error"), document
         request.answered_at = self._slack.clock.now()
-        return web.json_response(document, status=status, headers=headers)
+        date = {"Date": formatdate(request.answered_at, usegmt=True)}
+        return web.json_response(document, status=status, headers=headers | date)
 
 
 async def _body(http: web.Request) -> Json:
