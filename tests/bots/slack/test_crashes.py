@@ -46,6 +46,7 @@ def _quick(slack: StandInSlack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "_FIRST_RETRY_S", 0.01)
     monkeypatch.setattr(budget, "RATES", {name: budget.Rate(10_000, 1.0) for name in budget.RATES})
     slack.limits.scale = 0.001
+    slack.deliveries.acknowledge_s = 1.0
 
 
 @dataclass
@@ -183,7 +184,7 @@ def scene(bot: Bot, worker: ScriptedWorker, acme: Team, database: Database) -> S
 
 
 @pytest.mark.usefixtures("_quick")
-@trying(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@trying(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     lines=st.sampled_from([SHORT, LONG, ENDLESS]),
     kills=st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=1, max_size=3),
