@@ -14,19 +14,10 @@ from bots.web.operator import badges, routes, signing_in
 from bots.web.operator.badges import COOKIE, Badges, operator_key, sign_in_link
 from core.errors import SettingsError
 from core.faq.files import MAX_FILE_BYTES
-from core.redis import connect
 from core.settings import load_settings
 from tests.bots.web.conftest import Shop
 
 SESSION = "/operator/api/session"
-
-
-@pytest.fixture(autouse=True)
-def _nobody_tried(bookshop: Shop) -> None:
-    """The limit of sign-ins counts from one test to the next."""
-    with connect(bookshop.settings.redis_url) as client:
-        for key in client.scan_iter(match=f"{bookshop.settings.redis_prefix}:note:sign-in*"):
-            client.delete(key)
 
 
 @pytest.fixture
