@@ -83,17 +83,8 @@ class Shop:
             yield client
 
 
-@pytest.fixture
-def bookshop(one_bookshop: Shop) -> Shop:
-    """The shop, in which nobody has tried to sign in of late: that limit counts from one test to the next."""
-    with connect(one_bookshop.settings.redis_url) as client:
-        for key in client.scan_iter(match=rate_key(one_bookshop.settings.redis_prefix, "sign-in*")):
-            client.delete(key)
-    return one_bookshop
-
-
 @pytest.fixture(scope="session")
-def one_bookshop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def bookshop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """One for all tests of the operators' side: each makes collections of its own."""
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("shop"), redis_url=redis_url, redis_prefix="test-shop", web_port=0
@@ -159,3 +150,10 @@ def shop(site: Site) -> Iterator[None]:
     site.worker.know(HOURS, PARKING)
     yield
     site.worker.know_nothing()
+
+
+def forget_sign_ins(shop: Shop) -> None:
+    """Let nobody have tried to sign in of late: that limit counts from one test to the next."""
+    with connect(shop.settings.redis_url) as client:
+        for key in client.scan_iter(match=rate_key(shop.settings.redis_prefix, "sign-in*")):
+            client.delete(key)

@@ -15,9 +15,14 @@ from bots.web.operator.badges import COOKIE, Badges, operator_key, sign_in_link
 from core.errors import SettingsError
 from core.faq.files import MAX_FILE_BYTES
 from core.settings import load_settings
-from tests.bots.web.conftest import Shop
+from tests.bots.web.conftest import Shop, forget_sign_ins
 
 SESSION = "/operator/api/session"
+
+
+@pytest.fixture(autouse=True)
+def _nobody_tried(bookshop: Shop) -> None:
+    forget_sign_ins(bookshop)
 
 
 @pytest.fixture

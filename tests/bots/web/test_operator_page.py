@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from bots.web.operator.badges import sign_in_link
-from tests.bots.web.conftest import Shop
+from tests.bots.web.conftest import Shop, forget_sign_ins
 from tests.bots.web.test_page import ATTACKS, CHROMIUM_ARGUMENTS
 
 LABELLED = """() => [...document.querySelectorAll("input, select, textarea, button, a")].filter((e) => {
@@ -32,6 +32,7 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def context(browser: Browser, bookshop: Shop) -> BrowserContext:
     """An operator's browser, signed in by a link of the terminal."""
+    forget_sign_ins(bookshop)
     context = browser.new_context(viewport={"width": 1100, "height": 800}, locale="en-US", reduced_motion="reduce")
     context.set_default_timeout(15_000)
     page = context.new_page()
