@@ -30,7 +30,7 @@ _COLOURS_OF_PEOPLE = ("#b4563f", "#7d5bb0", "#3f8f5f", "#a8842c")
 _COLOUR_OF_BOTS = "#3d4756"
 _TOKEN = re.compile(r"&lt;(@!?|#)(\d+)&gt;")
 _SMALL = re.compile(r"<p>-# (.*?)</p>", re.DOTALL)
-_STYLE = """
+STYLE = """
 :root { font: 15px/1.45 "DejaVu Sans", "WenQuanYi Micro Hei", "Noto Color Emoji", sans-serif; color: #23262b }
 body { margin: 0; background: #fff }
 main { padding: 4px 18px 14px }
@@ -93,7 +93,7 @@ class Page:
     @property
     def html(self) -> str:
         """The page."""
-        return f"<!doctype html><meta charset=utf-8><style>{_STYLE}</style><main>{''.join(self._parts)}</main>"
+        return f"<!doctype html><meta charset=utf-8><style>{STYLE}</style><main>{''.join(self._parts)}</main>"
 
     def _message(self, shown: Shown) -> str:
         message = shown.message
@@ -118,7 +118,7 @@ class Page:
     def _body(self, message: Message) -> str:
         if message.loading:
             return '<p class="small">… is thinking</p>'
-        words = self._names(self._markdown.render(_cut(message.content)))
+        words = self._names(self._markdown.render(cut(message.content)))
         reactions = "".join(f' <span class="reaction">{e} {len(p)}</span>' for e, p in message.reactions.items())
         return (
             _SMALL.sub(r'<p class="small">\1</p>', words).replace("<p>⋯", '<p class="cut">⋯')
@@ -135,7 +135,7 @@ class Page:
         return _TOKEN.sub(name, html)
 
 
-def _cut(words: str) -> str:
+def cut(words: str) -> str:
     """The words without their middle, where there are too many for a picture."""
     lines = words.split("\n")
     if len(lines) <= MOST_LINES:

@@ -70,10 +70,11 @@ class Home:
         for name in names:
             told = await commands.run(self._service, commands.Call(name), asker)
             assert isinstance(told, Told)
+            words = f"{told.text}\n\n{text('slack_how', language)}" if name == "help" else told.text
             blocks += [{"type": "divider"}] if blocks else []
             blocks += [
                 {"type": "section", "text": {"type": "mrkdwn", "text": escaped(piece), "verbatim": True}}
-                for piece in split(told.text, _SECTION_CHARS)
+                for piece in split(words, _SECTION_CHARS)
             ]
         view = {"type": "home", "blocks": blocks[:100]}
         await surely(lambda: self._client.views_publish(user_id=event["user"], view=view), what="home", tries=2)

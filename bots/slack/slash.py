@@ -127,6 +127,8 @@ class Slash:
 
     async def _run(self, call: Call, asker: Asker, language: str) -> None:
         outcome = await commands.run(self._service, call, asker)
+        if call.name == "help" and isinstance(outcome, Told):
+            outcome = Told(f"{outcome.text}\n\n{text('slack_how', language)}")
         self._rooms.forget_settings(asker.place.workspace)
         await self._tell(outcome, asker, language, answers_here=call.name in commands.RECIPE_COMMANDS)
 

@@ -31,6 +31,7 @@ from pajama.cli import app
 ROOT = Path(__file__).parents[2]
 COMPOSE, CPU = ROOT / "docker-compose.yml", ROOT / "deploy" / "compose.cpu.yml"
 VLLM = ROOT / "deploy" / "compose.vllm.yml"
+SLACK_HTTP = ROOT / "deploy" / "compose.slack-http.yml"
 
 OUR_VARIABLES = {variable(name) for name in Settings.model_fields}
 IMAGE_VARIABLES = {"PGPASSWORD", "POSTGRES_USER", "POSTGRES_PASSWORD"}
@@ -69,7 +70,7 @@ def _away_from_the_checkouts_own_settings(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("above", [{}, _load(CPU), _load(VLLM)], ids=["gpu", "cpu", "vllm"])
+@pytest.mark.parametrize("above", [{}, _load(CPU), _load(VLLM), _load(SLACK_HTTP)], ids=["gpu", "cpu", "vllm", "slack"])
 def test_the_file_is_what_the_compose_schema_allows(above: dict[str, Any]) -> None:
     schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     jsonschema.validate(_merged(_load(COMPOSE), above), json.loads(schema.read_text()))
@@ -101,6 +102,16 @@ def test_in_front_of_vllm_the_worker_needs_no_gpu_and_no_image_with_pytorch(monk
         if key in OUR_VARIABLES:
             monkeypatch.setenv(key, value)
     assert load_settings().openai_base_url == "http://vllm:8000/v1"
+
+
+def test_slacks_port_is_published_on_this_machine_only_and_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slack = _merged(_load(COMPOSE), _load(SLACK_HTTP))["services"]["slack"]
+    assert slack["ports"] == ["127.0.0.1:3000:3000"] and slack["profiles"] == ["slack"]
+    for key in ("PAJAMA_SLACK_HTTP_HOST", "PAJAMA_SLACK_HTTP_PORT"):
+        monkeypatch.setenv(key, slack["environment"][key])
+    assert (load_settings().slack_http_host, load_settings().slack_http_port) == ("0.0.0.0", 3000)
 
 
 @pytest.mark.parametrize("name", SERVICES)

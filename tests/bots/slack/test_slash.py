@@ -84,6 +84,7 @@ async def test_an_unknown_word_is_a_question_and_an_empty_command_is_help(
     await general.until("You said: how are you")
     await acme.slash(ann, general, "/pajama", "")
     await until_seen(slack, general, ann, "/translate")
+    await until_seen(slack, general, ann, text("slack_how")[:20])
     await bot.settled()
 
 
