@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from celery import Celery
+from kombu import pools
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -91,6 +92,11 @@ class WakeUps:
     def close(self) -> None:
         """Send what is waiting, then close the connections."""
         self._thread.shutdown(wait=True)
+        # `Celery.close` leaves them open in pools of the whole process, which are keyed by the broker's address.
+        broker = self._app.connection_for_write()
+        for group in (pools.producers, pools.connections):
+            group[broker].force_close_all()
+            del group[broker]
         self._app.close()
 
 

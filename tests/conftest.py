@@ -16,6 +16,7 @@ import hypothesis
 import psycopg
 import pytest
 import redis
+import structlog
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, make_url
 
@@ -38,6 +39,14 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("PAJAMA_") and "_TEST_" not in name]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plain_tracebacks() -> None:
+    """As every process of Pajama logs them: to draw each frame with its variables takes up to minutes."""
+    *first, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*first, plain])
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

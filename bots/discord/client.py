@@ -127,6 +127,9 @@ class PajamaClient(discord.AutoShardedClient):
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
         """The edge: an event that cannot be handled ends nothing else."""
+        if self.is_closed():  # whoever said something is heard after the next start
+            log.info("An event was left as the bot ended.", action="event_left", event_name=event_method)
+            return
         error = sys.exception()
         log.error("An event could not be handled.", action="event_failed", event_name=event_method, exc_info=error)
 

@@ -71,7 +71,8 @@ async def chat(
     session = new_session()
     while True:
         try:
-            typed = await session.prompt_async("> ")
+            # What fails elsewhere in the loop is logged; it does not ask who types here to press a key.
+            typed = await session.prompt_async("> ", set_exception_handler=False)
         except KeyboardInterrupt:
             continue
         except EOFError:

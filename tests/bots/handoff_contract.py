@@ -129,6 +129,7 @@ class HandoffContract:
     ) -> None:
         await desk.say("/human")
         await self.staff_read(desk, text("handoff_state_requested"))
+        await desk.settled()  # the bot knows its own notice
         await desk.reply("too early")
         await self.staff_read(desk, sentence_for(HandoffNotClaimed(), "en"))
         await desk.press(Button.CLAIM)

@@ -85,6 +85,17 @@ def test_a_redis_that_hangs_is_given_up_like_one_that_is_gone(tmp_path: Path, re
             os.kill(valkey.pid, signal.SIGCONT)
 
 
+def test_one_that_is_closed_leaves_no_connection_open(client: redis.Redis, redis_url: str, redis_prefix: str) -> None:
+    def connections() -> int:
+        return len(client.client_list())
+
+    before = connections()
+    sending = WakeUps(make_celery(redis_url, redis_prefix))
+    assert sending.send(7) and connections() > before
+    sending.close()
+    assert connections() <= before
+
+
 def test_without_redis_a_wake_up_is_given_up_at_once() -> None:
     lost = WakeUps(make_celery("unix:///nowhere/valkey.sock", "p"))
     assert lost.send(7) is False

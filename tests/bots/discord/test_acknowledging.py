@@ -115,10 +115,10 @@ class TestComingTooLate:
         self, discord: StandInDiscord, bot: Bot, asked: Channel, shop: Guild, ann: User
     ) -> None:
         await bot.service.change_setting(anywhere(shop), "turns_per_person_per_day", "1")
-        for words in ("one", "two"):
-            await asked.slash(ann, "ask", {"text": words})
-        await discord.dm(ann).until(sentence_for(QuotaUsed(1, 24), "en")[:20])
+        await asked.slash(ann, "ask", {"text": "one"})
         await asked.until("You said: one")
+        await asked.slash(ann, "ask", {"text": "two"})
+        await discord.dm(ann).until(sentence_for(QuotaUsed(1, 24), "en")[:20])
         assert broken(discord) == ["acknowledged late"] * 2
 
     async def test_a_button_is_done_all_the_same(
