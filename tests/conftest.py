@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import NoReturn
 
 import hypothesis
-import psycopg
 import pytest
 import redis
 import structlog
-from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, make_url
 
 from core.database import upgrade
 from pajama.valkey import EmbeddedValkey
+from tests.copied_database import CopiedDatabase
 
 POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
 REDIS_VARIABLE = "PAJAMA_TEST_REDIS_URL"
@@ -61,18 +60,21 @@ def empty_database_url(database_kind: str, tmp_path: Path, request: pytest.Fixtu
     if database_kind == "sqlite":
         yield f"sqlite:///{tmp_path / 'pajama.db'}"
     else:
-        yield from _postgres_copy(request.getfixturevalue("_postgres"), template="template0")
+        copy = CopiedDatabase(request.getfixturevalue("_postgres"), "template0")
+        yield copy.url
+        copy.drop()
 
 
 @pytest.fixture
 def database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a database of the test's own, migrated to head: a copy of a template, so that it costs little."""
+    """The URL of a database of the test's own, migrated to head."""
     if database_kind == "sqlite":
         file = shutil.copy(request.getfixturevalue("_sqlite_at_head"), tmp_path / "pajama.db")
         yield f"sqlite:///{file}"
     else:
-        template = request.getfixturevalue("_postgres_at_head")
-        yield from _postgres_copy(request.getfixturevalue("_postgres"), template)
+        copy = request.getfixturevalue("_postgres_copy")
+        yield copy.url
+        copy.restore()
 
 
 @pytest.fixture(scope="session")
@@ -122,25 +124,13 @@ def _postgres() -> URL:
 
 
 @pytest.fixture(scope="session")
-def _postgres_at_head(_postgres: URL) -> Iterator[str]:
-    for url in _postgres_copy(_postgres, template="template0"):
-        upgrade(url)
-        yield str(make_url(url).database)
-
-
-def _postgres_copy(server: URL, template: str) -> Iterator[str]:
-    name = f"pajama_test_{secrets.token_hex(6)}"
-    with _connected(server) as connection:
-        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
-        try:
-            yield server.set(database=name).render_as_string(hide_password=False)
-        finally:
-            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
-
-
-def _connected(server: URL) -> psycopg.Connection[tuple[object, ...]]:
-    dsn = server.set(drivername="postgresql").render_as_string(hide_password=False)
-    return psycopg.connect(dsn, autocommit=True, connect_timeout=5)
+def _postgres_copy(_postgres: URL) -> Iterator[CopiedDatabase]:
+    head = CopiedDatabase(_postgres, "template0")
+    upgrade(head.url)
+    copy = CopiedDatabase(_postgres, str(make_url(head.url).database))
+    yield copy
+    copy.drop()
+    head.drop()
 
 
 def _variable(name: str, what: str) -> str:
