@@ -118,8 +118,8 @@ async def _listening(settings: Settings, app: AsyncApp, installing: Installing |
 async def _socket(settings: Settings, app: AsyncApp) -> AsyncIterator[None]:
     token, client = settings.slack_app_token.get_secret_value(), web_client(settings)
     handler = AsyncSocketModeHandler(app, token, web_client=client, ping_interval=_PING_S)
-    await handler.connect_async()  # type: ignore[no-untyped-call]
     try:
+        await handler.connect_async()  # type: ignore[no-untyped-call]
         yield
     finally:
         await handler.close_async()  # type: ignore[no-untyped-call]
