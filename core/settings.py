@@ -69,6 +69,15 @@ class Settings(BaseSettings):
     max_context_tokens: Annotated[int, Field(ge=0)] = Field(
         0, description="Prompt and answer together at most, in tokens; 0: what the model allows."
     )
+    kv_memory_mib: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Memory for the keys and values of running and recent answers, in MiB; 0: a share of what is free.",
+    )
+    kv_reuse: Literal["off", "conversation", "workspace", "all"] = Field(
+        "workspace",
+        description="Whose keys and values a new answer may go on from: nobody's, its conversation's, its workspace's "
+        "or everybody's. What is reused shows in the time to the first token.",
+    )
 
     openai_base_url: str = Field(
         "",

@@ -19,7 +19,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 
 from core.errors import ModelUnavailable
 from core.settings import Settings, variable
-from workers.engine.batch import BatchEngine
+from workers.engine.choice import make_engine
+from workers.engine.prefixes import KvReuse
 from workers.generator import ModelInfo
 from workers.local_generator import LocalGenerator
 
@@ -55,9 +56,14 @@ def load_generator(settings: Settings) -> LocalGenerator:
     dtype = _dtype(settings.dtype, device, config)
     tokenizer = _load(AutoTokenizer, settings)
     model = _load_model(settings, device, dtype)
-    context = _context_tokens(settings.max_context_tokens, model.config)
-    info = ModelInfo(settings.model, _revision(model), context)
-    engine = BatchEngine(model, max_batch_size=settings.max_batch_size, context_tokens=context)
+    engine = make_engine(
+        model,
+        max_batch_size=settings.max_batch_size,
+        context_tokens=_context_tokens(settings.max_context_tokens, model.config),
+        kv_memory_mib=settings.kv_memory_mib,
+        reuse=KvReuse(settings.kv_reuse),
+    )
+    info = ModelInfo(settings.model, _revision(model), engine.context_tokens)
     log.info(
         "The model is loaded.",
         action="model_loaded",
@@ -65,7 +71,7 @@ def load_generator(settings: Settings) -> LocalGenerator:
         revision=info.revision,
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
-        context_tokens=context,
+        context_tokens=info.context_tokens,
     )
     return LocalGenerator(info, tokenizer, engine, stop_ids(model, tokenizer))
 

@@ -101,7 +101,7 @@ class LocalGenerator:
             reason=FinishReason.STOP if stopped or finish is None else finish.reason,
             usage=Usage(
                 prompt_tokens=len(asked.token_ids),
-                cached_tokens=finish.cached_tokens if finish else 0,
+                cached_tokens=request.cached_tokens,
                 completion_tokens=completion_tokens,
             ),
             token_ids=detokenizer.token_ids,

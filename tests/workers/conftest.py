@@ -15,6 +15,9 @@ from tests.workers.generator_contract import BATCH
 from tests.workers.standin import StandIn
 from tests.workers.tiny import CONTEXT, make_model, make_tokenizer
 from workers.engine.batch import BatchEngine
+from workers.engine.loop import EngineLoop
+from workers.engine.slot_forward import SlotForward
+from workers.engine.slots import SlotEngine
 from workers.remote_generator import RemoteGenerator, load_generator
 
 
@@ -51,18 +54,33 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory, llama: PreTrainedMode
     return folder
 
 
-@pytest.fixture
-def make_engine() -> Iterator[Callable[..., BatchEngine]]:
-    """Makes engines that are closed when the test ends."""
-    engines: list[BatchEngine] = []
+@pytest.fixture(scope="session", params=["slots", "plain"])
+def engine_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
-    def make(model: PreTrainedModel, max_batch_size: int = 4, context_tokens: int = CONTEXT) -> BatchEngine:
-        engines.append(BatchEngine(model, max_batch_size=max_batch_size, context_tokens=context_tokens))
+
+@pytest.fixture
+def make_engine(engine_kind: str) -> Iterator[Callable[..., EngineLoop]]:
+    """Makes engines that are closed when the test ends."""
+    engines: list[EngineLoop] = []
+
+    def make(model: PreTrainedModel, max_batch_size: int = 4, context_tokens: int = CONTEXT) -> EngineLoop:
+        engines.append(build_engine(engine_kind, model, max_batch_size, context_tokens))
         return engines[-1]
 
     yield make
     for engine in engines:
         engine.close()
+
+
+def build_engine(kind: str, model: PreTrainedModel, max_batch_size: int, context_tokens: int = CONTEXT) -> EngineLoop:
+    """An engine with room in its pool for a batch, not more."""
+    if kind == "plain":
+        return BatchEngine(model, max_batch_size=max_batch_size, context_tokens=context_tokens)
+    tokens = max_batch_size * context_tokens
+    return SlotEngine(
+        SlotForward(model), max_batch_size=max_batch_size, context_tokens=context_tokens, kv_tokens=tokens
+    )
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from tests.workers.generator_contract import BATCH, GeneratorContract, answer, prompt
 from tests.workers.tiny import CONTEXT
-from workers.engine.batch import BatchEngine
+from workers.engine.loop import EngineLoop
 from workers.generator import ModelInfo
 from workers.local_generator import LocalGenerator
 
 
 @pytest.fixture
 def generator(
-    llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, make_engine: Callable[..., BatchEngine]
+    llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, make_engine: Callable[..., EngineLoop]
 ) -> LocalGenerator:
     info = ModelInfo("tiny", "r1", CONTEXT)
     return LocalGenerator(info, tokenizer, make_engine(llama, max_batch_size=BATCH), frozenset({2}))

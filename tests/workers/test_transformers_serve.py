@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from core.values import FinishReason
 from tests.workers.generator_contract import BATCH, GREEDY, GeneratorContract, answer, until
 from tests.workers.tiny import CONTEXT
-from workers.engine.batch import BatchEngine
+from workers.engine.loop import EngineLoop
 from workers.generator import Generator, ModelInfo
 from workers.local_generator import LocalGenerator
 from workers.remote_generator import RemoteGenerator
@@ -58,7 +58,7 @@ class TestTransformersServe(GeneratorContract):
         generator: Generator,
         llama: PreTrainedModel,
         tokenizer: PreTrainedTokenizerFast,
-        make_engine: Callable[..., BatchEngine],
+        make_engine: Callable[..., EngineLoop],
     ) -> None:
         here = LocalGenerator(
             ModelInfo("tiny", "r1", CONTEXT), tokenizer, make_engine(llama, max_batch_size=BATCH), frozenset({2})

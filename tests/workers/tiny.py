@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GemmaConfig,
+    GemmaForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from slimpajama.configuration_slimpajama import SlimPajamaConfig
@@ -23,6 +37,18 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 VOCABULARY = len(SPECIAL) + 256
+_GROUPED = {"num_key_value_heads": 2}
+OTHERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "llama": (LlamaConfig, LlamaForCausalLM, _GROUPED),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, _GROUPED),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, _GROUPED | {"head_dim": 16}),
+    "gemma": (GemmaConfig, GemmaForCausalLM, {"num_key_value_heads": 1, "head_dim": 16}),
+    "gemma2": (Gemma2Config, Gemma2ForCausalLM, _GROUPED | {"head_dim": 16, "sliding_window": 8}),
+    "mistral": (MistralConfig, MistralForCausalLM, _GROUPED | {"sliding_window": 8}),
+    "gpt_neox": (GPTNeoXConfig, GPTNeoXForCausalLM, {}),
+    "bloom": (BloomConfig, BloomForCausalLM, {}),
+}
+"""All but SlimPajama. Gemma 2 caps its scores; it and Mistral see a window only; Bloom has no attention interface."""
 
 
 def make_tokenizer(chat_template: str | None = CHATML) -> PreTrainedTokenizerFast:
@@ -53,10 +79,10 @@ def make_model(kind: str = "llama") -> PreTrainedModel:
         "eos_token_id": 2,
         "pad_token_id": 0,
     }
-    if kind == "llama":
-        return LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=2)).eval()
-    if kind == "gpt_neox":
-        return GPTNeoXForCausalLM(GPTNeoXConfig(**shape)).eval()
+    if kind in OTHERS:
+        config_class, model_class, own = OTHERS[kind]
+        made: PreTrainedModel = model_class(config_class(**shape | own)).eval()
+        return made
     del shape["num_hidden_layers"]
     config = SlimPajamaConfig(
         **shape,

@@ -1,7 +1,7 @@
 """Request: one prompt in an engine, and the Engine interface that takes it.
 
 Knows token ids, sampling parameters and deadlines; knows no text and no model. What an engine does inside (paging,
-prefix reuse, speculation, another process) never shows here, other than in `EngineFinish.cached_tokens` and speed.
+prefix reuse, speculation, another process) never shows here, other than in `Request.cached_tokens` and speed.
 """
 
 from __future__ import annotations
@@ -45,24 +45,46 @@ class EngineFinish:
 
     reason: FinishReason
     failure: AnswerFailed | None = None
-    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """What an engine is doing. `tokens_per_s` is over the last ten seconds."""
+    """What an engine is doing. `tokens_per_s` is over the last ten seconds, `queue_wait_s` the median of the last waits.
+
+    The counts of tokens, steps and preemptions are since it began. `kv_tokens` are those that running requests hold,
+    `kept_tokens` those of ended ones that are kept for the next, of `kv_limit` in all; zero where there is no such bound.
+    """
 
     max_batch_size: int
     running: int
     waiting: int
     tokens_per_s: float
+    queue_wait_s: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    steps: int = 0
+    preemptions: int = 0
+    kv_tokens: int = 0
+    kept_tokens: int = 0
+    kv_limit: int = 0
+
+    @property
+    def hit_rate(self) -> float:
+        """The share of prompt tokens whose KV was there already."""
+        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else 0.0
 
 
 class Request:
-    """The reader's end of one request: iterate over it for token ids, once, in one thread; then `finish` is set."""
+    """The reader's end of one request: iterate over it for token ids, once, in one thread; then `finish` is set.
+
+    `cached_tokens` of the prompt needed no prefill; it is set before the first token comes.
+    """
 
     def __init__(self, asked: EngineRequest) -> None:
         self.asked = asked
+        self.submitted_at = time.monotonic()
+        self.cached_tokens = 0
         self.finish: EngineFinish | None = None
         self._out: queue.SimpleQueue[int | EngineFinish] = queue.SimpleQueue()
 
@@ -98,7 +120,7 @@ class Engine(Protocol):
         """End a request within one step, with FinishReason.CANCELLED. An unknown id is ignored."""
 
     def forget(self, conversation_ids: frozenset[int]) -> None:
-        """Drop whatever KV is kept of these Conversations' ended requests."""
+        """Drop whatever KV is kept of these Conversations' requests, within one step; open ones will leave none."""
 
     def drain(self, timeout_s: float) -> bool:
         """Take nothing more, let what is there end, cancel what has not ended in time. Whether all ended by itself."""

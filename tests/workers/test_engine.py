@@ -1,113 +1,21 @@
-"""The engine answers each request exactly as if it were alone, and no request can hurt another."""
+"""Every engine answers each request exactly as if it were alone, and no request can hurt another."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from core.errors import DeadlineExceeded, EngineFailed, PromptTooLong
 from core.values import FinishReason, SamplingParams
+from tests.workers.asking import WAIT_S, ask, greedy, reference
 from tests.workers.tiny import make_model
-from workers.engine.batch import BatchEngine
-from workers.engine.request import EngineRequest, Request
+from workers.engine.loop import EngineLoop
 
-MakeEngine = Callable[..., BatchEngine]
-EOS = frozenset({2})
-WAIT_S = 20.0
-
-
-def greedy(max_new_tokens: int = 8) -> SamplingParams:
-    return SamplingParams(temperature=0, max_new_tokens=max_new_tokens)
-
-
-def ask(name: str, token_ids: tuple[int, ...], params: SamplingParams, **options: Any) -> EngineRequest:
-    return EngineRequest(name, token_ids, params, stop_ids=options.pop("stop_ids", EOS), **options)
-
-
-def reference(model: PreTrainedModel, token_ids: tuple[int, ...], max_new_tokens: int) -> list[int]:
-    """What transformers itself generates."""
-    ids = torch.tensor([token_ids])
-    out = model.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=2
-    )
-    new = out[0, len(token_ids) :].tolist()
-    return new[:-1] if new and new[-1] == 2 else new
-
-
-prompts = st.lists(st.integers(3, 250), min_size=1, max_size=30).map(tuple)
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    asked=st.lists(
-        st.tuples(prompts, st.integers(1, 12), st.integers(0, 3), st.none() | st.integers(0, 6)), min_size=1, max_size=7
-    )
-)
-def test_greedy_equals_transformers_under_random_arrival_and_cancellation(
-    model: PreTrainedModel, engines: dict[int, BatchEngine], asked: list[tuple[tuple[int, ...], int, int, int | None]]
-) -> None:
-    """Each request waits for `after` tokens of the one before it, and is perhaps cancelled after `cancel` tokens."""
-    engine = engines.setdefault(id(model), BatchEngine(model, max_batch_size=4, context_tokens=128))
-    results: dict[int, tuple[list[int], Request]] = {}
-    threads = []
-    for index, (token_ids, length, after, cancel) in enumerate(asked):
-        request = engine.submit(ask(f"{index}", token_ids, greedy(length)))
-        arrived = threading.Event()
-        thread = threading.Thread(target=read, args=(engine, request, cancel, after, arrived, results, index))
-        thread.start()
-        threads.append(thread)
-        assert arrived.wait(WAIT_S)
-    for thread in threads:
-        thread.join(WAIT_S)
-    for index, (token_ids, length, _, cancel) in enumerate(asked):
-        got, request = results[index]
-        expected = reference(model, token_ids, length)
-        assert request.finish is not None
-        if request.finish.reason is FinishReason.CANCELLED:
-            assert cancel is not None and got == expected[: len(got)]
-        else:
-            assert got == expected
-            assert request.finish.reason is (FinishReason.LENGTH if len(got) == length else FinishReason.STOP)
-
-
-def read(
-    engine: BatchEngine,
-    request: Request,
-    cancel: int | None,
-    after: int,
-    arrived: threading.Event,
-    results: dict[int, tuple[list[int], Request]],
-    index: int,
-) -> None:
-    got = []
-    if cancel == 0:
-        engine.cancel(request.asked.request_id)
-    if after == 0:
-        arrived.set()
-    for token_id in request:
-        got.append(token_id)
-        if len(got) == cancel:
-            engine.cancel(request.asked.request_id)
-        if len(got) == after:
-            arrived.set()
-    arrived.set()
-    results[index] = (got, request)
-
-
-@pytest.fixture(scope="module")
-def engines() -> Any:
-    made: dict[int, BatchEngine] = {}
-    yield made
-    for engine in made.values():
-        engine.close()
+MakeEngine = Callable[..., EngineLoop]
 
 
 def test_a_seed_reproduces_the_answer_whatever_else_runs(llama: PreTrainedModel, make_engine: MakeEngine) -> None:
@@ -143,6 +51,19 @@ def test_a_bad_prompt_is_refused_alone(
     assert list(good) == reference(llama, (3, 4, 5), 8)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": float("nan")}, {"temperature": -1}, {"top_p": 0.0}, {"top_k": -1}, {"max_new_tokens": 0}]
+)
+def test_wrong_parameters_are_refused_alone(
+    llama: PreTrainedModel, make_engine: MakeEngine, wrong: dict[str, float]
+) -> None:
+    engine = make_engine(llama)
+    good = engine.submit(ask("good", (3, 4, 5), greedy()))
+    with pytest.raises(EngineFailed):
+        engine.submit(ask("bad", (3, 4, 5), greedy().model_copy(update=wrong)))
+    assert list(good) == reference(llama, (3, 4, 5), 8)
+
+
 class Refusing(torch.nn.Module):
     """An embedding that raises for one id, or returns NaN for another."""
 
@@ -151,10 +72,10 @@ class Refusing(torch.nn.Module):
     def __init__(self, embedding: torch.nn.Module) -> None:
         super().__init__()
         self.embedding = embedding
-        self.once_for_many = False
+        self.raises = self.RAISES
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        if (ids == self.RAISES).any():
+        if (ids == self.raises).any():
             raise RuntimeError("this id cannot be embedded")
         out: torch.Tensor = self.embedding(ids)
         return out.masked_fill((ids == self.NAN).unsqueeze(-1), torch.nan)
@@ -176,7 +97,7 @@ def test_a_step_that_raises_ends_only_the_row_to_blame(make_engine: MakeEngine) 
     answers = {start: reference(model, (start, 4, 5), 12) for start in range(3, 40)}
     guilty = next(start for start, answer in answers.items() if len(answer) > 4)
     innocent = [s for s, answer in answers.items() if len(answer) > 4 and answers[guilty][2] not in answer][:2]
-    Refusing.RAISES = answers[guilty][2]
+    model.get_input_embeddings().raises = answers[guilty][2]  # type: ignore[assignment]
     requests = {s: engine.submit(ask(f"{s}", (s, 4, 5), greedy(12))) for s in (innocent[0], guilty, innocent[1])}
     got = {s: list(request) for s, request in requests.items()}
     assert [got[s] for s in innocent] == [answers[s] for s in innocent]
@@ -187,7 +108,7 @@ def test_a_step_that_raises_ends_only_the_row_to_blame(make_engine: MakeEngine) 
     assert isinstance(finish.failure, EngineFailed)
 
 
-def refusing(make_engine: MakeEngine) -> tuple[PreTrainedModel, BatchEngine]:
+def refusing(make_engine: MakeEngine) -> tuple[PreTrainedModel, EngineLoop]:
     model = make_model()
     model.set_input_embeddings(Refusing(model.get_input_embeddings()))
     return model, make_engine(model)

@@ -1,0 +1,399 @@
+"""The engine on slots: every family as transformers itself would, whatever is shared, taken away or cancelled between."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from core.errors import EngineFailed, ModelUnavailable, PromptTooLong
+from core.values import FinishReason, SamplingParams
+from tests.workers.asking import WAIT_S, Asked, answered_as_transformers_does, ask, greedy, reference
+from tests.workers.tiny import CONTEXT, make_model
+from workers.engine.attention import Piece
+from workers.engine.batch import BatchEngine
+from workers.engine.choice import make_engine
+from workers.engine.prefixes import KvReuse
+from workers.engine.request import KvScope, Request
+from workers.engine.slot_forward import SlotForward
+from workers.engine.slots import SlotEngine
+
+FAMILIES = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "mistral", "gpt_neox", "slimpajama")
+ROOM_FOR_TWO = 112
+SYSTEM = tuple(range(10, 34))
+FOREVER = frozenset[int]()
+
+MakeSlots = Callable[..., SlotEngine]
+
+
+@pytest.fixture
+def make_slots(llama: PreTrainedModel) -> Iterator[MakeSlots]:
+    """Makes engines on slots that are closed when the test ends."""
+    engines: list[SlotEngine] = []
+
+    def make(model: PreTrainedModel | None = None, forward: SlotForward | None = None, **options: Any) -> SlotEngine:
+        forward = forward or SlotForward(model or llama)
+        chosen = {"max_batch_size": 4, "context_tokens": CONTEXT, "kv_tokens": 512} | options
+        engines.append(SlotEngine(forward, **chosen))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture(scope="module")
+def families() -> Iterator[dict[str, tuple[PreTrainedModel, SlotEngine]]]:
+    """Each family's model as it came, and an engine whose pool is too small for four requests."""
+    made = {}
+    for kind in FAMILIES:
+        model = make_model(kind)
+        engine = SlotEngine(
+            SlotForward(copy.deepcopy(model)),
+            max_batch_size=4,
+            context_tokens=CONTEXT,
+            kv_tokens=ROOM_FOR_TWO,
+            headroom_tokens=4,
+        )
+        made[kind] = (model, engine)
+    yield made
+    for _, engine in made.values():
+        engine.close()
+
+
+# Prompts are beginnings of one text, so that they share prefixes, with an end of their own.
+prompts = st.tuples(
+    st.integers(0, 40).map(lambda count: (*SYSTEM, *range(34, 90))[:count]),
+    st.lists(st.integers(3, 250), min_size=1, max_size=12),
+).map(lambda halves: (*halves[0], *halves[1]))
+scopes = st.none() | st.builds(KvScope, st.integers(1, 2), st.integers(1, 4))
+requests = st.lists(
+    st.builds(Asked, prompts, st.integers(1, 40), st.integers(0, 3), st.none() | st.integers(0, 6), scopes),
+    min_size=3,
+    max_size=8,
+)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=requests)
+def test_greedy_equals_transformers_whatever_comes_goes_and_is_shared(
+    families: dict[str, tuple[PreTrainedModel, SlotEngine]], kind: str, asked: list[Asked]
+) -> None:
+    model, engine = families[kind]
+    answered_as_transformers_does(model, engine, asked)
+
+
+def test_the_property_was_tried_under_preemption_and_reuse(
+    families: dict[str, tuple[PreTrainedModel, SlotEngine]],
+) -> None:
+    model, engine = families["llama"]
+    before = engine.stats()
+    asked = [Asked((*SYSTEM, i), 60, scope=KvScope(1, i)) for i in range(5, 9)]
+    answered_as_transformers_does(model, engine, asked)
+    after = engine.stats()
+    assert after.preemptions > before.preemptions
+    assert after.cached_tokens > before.cached_tokens
+
+
+def test_the_model_still_answers_by_itself(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
+    for kind in ("llama", "gemma2"):
+        model = make_model(kind)
+        before = reference(model, tuple(range(5, 25)), 12)
+        make_slots(model)
+        assert reference(model, tuple(range(5, 25)), 12) == before
+
+
+# Reuse
+
+
+def answer(engine: SlotEngine, token_ids: Sequence[int], scope: KvScope | None, tokens: int = 8) -> Request:
+    """A request that has ended, with its answer in `got`."""
+    asked = ask(
+        f"{scope} {len(token_ids)} {time.monotonic()}", tuple(token_ids), greedy(tokens), scope=scope, stop_ids=FOREVER
+    )
+    request = engine.submit(asked)
+    request.got = list(request)  # type: ignore[attr-defined]
+    return request
+
+
+def test_the_next_turn_goes_on_from_the_whole_last_one(make_slots: MakeSlots) -> None:
+    engine = make_slots()
+    first = answer(engine, range(20, 50), KvScope(1, 1))
+    history = [*range(20, 50), *first.got]  # type: ignore[attr-defined]
+    second = answer(engine, [*history, 7, 8, 9], KvScope(1, 1))
+    assert first.cached_tokens == 0
+    assert second.cached_tokens == len(history) - 1  # the last token was never run
+    assert engine.stats().hit_rate == pytest.approx((len(history) - 1) / (30 + len(history) + 3))
+
+
+def test_an_answer_on_reused_kv_is_the_same(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
+    engine, prompt = make_slots(), (*range(20, 60), 5)
+    expected = answer(engine, prompt, None).got  # type: ignore[attr-defined]
+    answer(engine, range(20, 60), KvScope(1, 1))
+    again = answer(engine, prompt, KvScope(1, 2))
+    assert again.cached_tokens >= 39
+    assert again.got == expected  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("reuse", "shared_with"),
+    [
+        (KvReuse.OFF, set()),
+        (KvReuse.CONVERSATION, {"conversation"}),
+        (KvReuse.WORKSPACE, {"conversation", "workspace"}),
+        (KvReuse.ALL, {"conversation", "workspace", "stranger"}),
+    ],
+)
+def test_a_setting_says_whose_kv_is_reused(make_slots: MakeSlots, reuse: KvReuse, shared_with: set[str]) -> None:
+    engine = make_slots(reuse=reuse)
+    scopes = {"conversation": KvScope(1, 1), "workspace": KvScope(1, 2), "stranger": KvScope(2, 3), "nobody": None}
+    reused = set()
+    for name, scope in scopes.items():
+        answer(engine, range(20, 50), KvScope(1, 1))
+        if answer(engine, range(20, 50), scope).cached_tokens:
+            reused.add(name)
+        engine.forget(frozenset({1, 2, 3}))
+    assert reused == shared_with
+
+
+def test_a_running_request_shares_what_it_has_run(make_slots: MakeSlots) -> None:
+    engine = make_slots()
+    first = engine.submit(ask("first", (*SYSTEM, 5), greedy(90), scope=KvScope(1, 1), stop_ids=FOREVER))
+    reader = iter(first)
+    next(reader)
+    second = answer(engine, (*SYSTEM, 6), KvScope(1, 2))
+    assert second.cached_tokens == len(SYSTEM)
+    engine.cancel("first")
+    assert list(reader) is not None
+
+
+def test_what_is_forgotten_is_not_reused_and_overwritten(make_slots: MakeSlots) -> None:
+    engine = make_slots()
+    answer(engine, range(20, 50), KvScope(1, 1))
+    answer(engine, range(60, 90), KvScope(1, 2))
+    engine.forget(frozenset({1}))
+    assert answer(engine, range(60, 90), KvScope(1, 2)).cached_tokens == 29, "others' is still there"
+    assert answer(engine, range(20, 50), KvScope(1, 1)).cached_tokens == 0
+
+
+def test_a_request_that_is_open_when_it_is_forgotten_leaves_nothing(make_slots: MakeSlots) -> None:
+    engine = make_slots()
+    request = engine.submit(ask("a", tuple(range(20, 50)), greedy(60), scope=KvScope(1, 1), stop_ids=FOREVER))
+    reader = iter(request)
+    next(reader)
+    engine.forget(frozenset({1}))
+    assert answer(engine, range(20, 50), KvScope(1, 2)).cached_tokens == 0, "nor is it shared while it runs"
+    assert len(list(reader)) == 59
+    engine.forget(frozenset({2}))
+    assert answer(engine, range(20, 50), KvScope(1, 1)).cached_tokens == 0
+
+
+def test_kept_kv_gives_way_to_requests(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
+    engine = make_slots(kv_tokens=128)
+    for i in range(8):
+        answer(engine, range(20 + i, 60 + i), KvScope(1, i))
+    stats = engine.stats()
+    assert 0 < stats.kept_tokens <= stats.kv_limit == 128
+    longest = tuple(range(5, 105))
+    assert answer(engine, longest, KvScope(1, 50), 20).got == full(llama, longest, 20)  # type: ignore[attr-defined]
+
+
+def full(model: PreTrainedModel, token_ids: tuple[int, ...], tokens: int) -> list[int]:
+    ids = torch.tensor([token_ids])
+    out = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        min_new_tokens=0,
+        max_new_tokens=tokens,
+        do_sample=False,
+        eos_token_id=None,
+    )
+    return list(out[0, len(token_ids) :].tolist())
+
+
+# Order and bounds
+
+
+def test_a_prompt_beyond_the_pool_is_refused(make_slots: MakeSlots) -> None:
+    engine = make_slots(kv_tokens=64)
+    assert engine.context_tokens == 64
+    with pytest.raises(PromptTooLong):
+        engine.submit(ask("a", tuple(range(10, 70)), greedy(10)))
+    assert len(answer(engine, range(10, 64), None, 10).got) == 10  # type: ignore[attr-defined]
+
+
+def test_the_oldest_goes_on_when_there_is_no_room(make_slots: MakeSlots) -> None:
+    engine = make_slots(kv_tokens=64, headroom_tokens=1)
+    requests = [
+        engine.submit(ask(f"{i}", tuple(range(10 + i, 20 + i)), greedy(50), stop_ids=FOREVER)) for i in range(4)
+    ]
+    ended: list[str] = []
+
+    def read(request: Request) -> None:
+        assert len(list(request)) == 50
+        ended.append(request.asked.request_id)
+
+    threads = [threading.Thread(target=read, args=(request,)) for request in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert ended == ["0", "1", "2", "3"]
+    assert engine.stats().preemptions > 0
+
+
+def test_a_preempted_request_can_be_cancelled(make_slots: MakeSlots) -> None:
+    engine = make_slots(kv_tokens=64, headroom_tokens=1)
+    old, young = (
+        engine.submit(ask(name, tuple(range(10, 20)), greedy(50), stop_ids=FOREVER)) for name in ("old", "young")
+    )
+    give_up = time.monotonic() + WAIT_S
+    while not engine.stats().preemptions:
+        assert time.monotonic() < give_up
+        time.sleep(0.001)
+    engine.cancel("young")
+    assert len(list(young)) < 50
+    assert young.finish is not None and young.finish.reason is FinishReason.CANCELLED
+    assert len(list(old)) == 50
+
+
+def test_a_preempted_request_goes_on_with_its_random_stream(make_slots: MakeSlots) -> None:
+    params = SamplingParams(temperature=1.0, seed=5, max_new_tokens=50)
+    alone = list(make_slots().submit(ask("a", (5, 6, 7), params, stop_ids=FOREVER)))
+    engine = make_slots(kv_tokens=64, headroom_tokens=1)
+    others = engine.submit(ask("other", (8, 9), greedy(60), stop_ids=FOREVER))
+    assert list(engine.submit(ask("a", (5, 6, 7), params, stop_ids=FOREVER))) == alone
+    assert engine.stats().preemptions > 0
+    assert len(list(others)) == 60
+
+
+# Failures
+
+
+class Scarce(SlotForward):
+    """A model with too little memory for more than one request at a time."""
+
+    def __call__(self, pieces: Sequence[Piece]) -> Tensor:
+        if len(pieces) > 1:
+            raise torch.OutOfMemoryError("there is none")
+        return super().__call__(pieces)
+
+
+def test_too_little_memory_makes_the_batch_smaller(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
+    engine = make_slots(forward=Scarce(llama))
+    with capture_logs() as logs:
+        requests = [engine.submit(ask(f"{i}", (3 + i, 4, 5), greedy(6))) for i in range(6)]
+        assert [list(request) for request in requests] == [reference(llama, (3 + i, 4, 5), 6) for i in range(6)]
+    assert any(line.get("action") == "batch_shrunk" and line["max_batch_size"] == 1 for line in logs)
+
+
+class Dying(SlotForward):
+    """A model that raises for everybody as long as it is told to."""
+
+    dying = True
+
+    def __call__(self, pieces: Sequence[Piece]) -> Tensor:
+        if self.dying:
+            raise RuntimeError("no more")
+        return super().__call__(pieces)
+
+
+def test_a_model_that_recovers_answers_again(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
+    forward = Dying(llama)
+    engine = make_slots(forward=forward)
+    failed = answer(engine, (3, 4, 5), None)
+    assert failed.finish is not None and isinstance(failed.finish.failure, EngineFailed)
+    forward.dying = False
+    assert list(engine.submit(ask("b", (3, 4, 5), greedy()))) == reference(llama, (3, 4, 5), 8)
+
+
+class Broken(SlotEngine):
+    """An engine with a mistake of its own in some step."""
+
+    broken = True
+
+    def _sample(self, *args: Any) -> None:
+        if self.broken:
+            raise ZeroDivisionError
+        super()._sample(*args)
+
+
+def test_a_step_that_nobody_is_to_blame_for_ends_what_runs_and_nothing_hangs(llama: PreTrainedModel) -> None:
+    engine = Broken(SlotForward(llama), max_batch_size=2, context_tokens=CONTEXT, kv_tokens=512)
+    requests = [engine.submit(ask(f"{i}", (3, 4, 5), greedy())) for i in range(4)]
+    assert [list(request) for request in requests] == [[]] * 4
+    assert all(r.finish is not None and isinstance(r.finish.failure, EngineFailed) for r in requests)
+    engine.broken = False
+    assert list(engine.submit(ask("b", (3, 4, 5), greedy()))) == reference(llama, (3, 4, 5), 8)
+    engine.close()
+
+
+def test_kv_of_a_failed_request_is_not_reused(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
+    forward = Dying(llama)
+    engine = make_slots(forward=forward)
+    forward.dying = False
+    request = engine.submit(ask("a", tuple(range(20, 50)), greedy(90), scope=KvScope(1, 1), stop_ids=FOREVER))
+    reader = iter(request)
+    next(reader)
+    forward.dying = True
+    assert list(reader) is not None and request.finish is not None and request.finish.failure is not None
+    forward.dying = False
+    assert answer(engine, range(20, 50), KvScope(1, 1)).cached_tokens == 0
+
+
+# Which engine
+
+
+def test_a_model_without_the_attention_interface_runs_on_the_plain_engine() -> None:
+    model = make_model("bloom")
+    with capture_logs() as logs:
+        engine = make_engine(model, max_batch_size=2, context_tokens=CONTEXT)
+    try:
+        assert isinstance(engine, BatchEngine)
+        assert any(line.get("action") == "engine_plain" and "attention interface" in line["reason"] for line in logs)
+        assert list(engine.submit(ask("a", (3, 4, 5), greedy()))) == reference(model, (3, 4, 5), 8)
+    finally:
+        engine.close()
+
+
+class Leaning(torch.nn.Module):
+    """A layer whose output depends on how many tokens stand beside each other, which slots must not show."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x)
+        return out + x.mean(dim=1, keepdim=True)
+
+
+def test_a_model_that_mixes_its_tokens_runs_on_the_plain_engine() -> None:
+    model = make_model()
+    before = model.config._attn_implementation
+    model.model.layers[0].mlp = Leaning(model.model.layers[0].mlp)
+    with capture_logs() as logs:
+        engine = make_engine(model, max_batch_size=2, context_tokens=CONTEXT)
+    engine.close()
+    assert isinstance(engine, BatchEngine)
+    assert any("differ" in line.get("reason", "") for line in logs)
+    assert model.config._attn_implementation == before
+
+
+def test_the_memory_given_bounds_the_pool(llama: PreTrainedModel) -> None:
+    engine = make_engine(llama, max_batch_size=2, context_tokens=CONTEXT, kv_memory_mib=1)
+    engine.close()
+    assert engine.stats().kv_limit == (1 << 20) // 256  # 2 layers x (keys + values) x 2 heads x 8 x 4 bytes
+    with pytest.raises(ModelUnavailable, match="256 bytes"):
+        make_engine(llama, max_batch_size=1, context_tokens=16)

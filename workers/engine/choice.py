@@ -1,0 +1,62 @@
+"""Which engine runs a model, and how much memory its KV gets."""
+
+from __future__ import annotations
+
+import psutil
+import structlog
+import torch
+from transformers import PreTrainedModel
+
+from core.errors import ModelUnavailable
+from workers.engine.batch import BatchEngine
+from workers.engine.loop import EngineLoop
+from workers.engine.prefixes import KvReuse
+from workers.engine.slot_forward import NoSlots, SlotForward
+from workers.engine.slots import SlotEngine
+
+log = structlog.get_logger(__name__)
+
+_LEAST_KV_TOKENS = 64
+_CPU_SHARE, _DEVICE_SHARE = 0.25, 0.7
+_KEPT = 2
+"""A pool that nobody sized is for at most so many times what the largest batch can hold: the rest is kept KV."""
+
+
+def make_engine(
+    model: PreTrainedModel,
+    *,
+    max_batch_size: int,
+    context_tokens: int,
+    kv_memory_mib: int = 0,
+    reuse: KvReuse = KvReuse.WORKSPACE,
+) -> EngineLoop:
+    """An engine for the model: on slots, or the plain one where it cannot be. Raises ModelUnavailable."""
+    try:
+        forward = SlotForward(model)
+    except NoSlots as error:
+        name = type(model).__name__
+        log.warning("The model runs on the slower engine.", action="engine_plain", model=name, reason=str(error))
+        return BatchEngine(model, max_batch_size=max_batch_size, context_tokens=context_tokens)
+    kv_tokens = _kv_tokens(forward, kv_memory_mib, _KEPT * max_batch_size * context_tokens)
+    log.info("The model runs on slots.", action="engine_slots", kv_tokens=kv_tokens, token_bytes=forward.token_bytes)
+    return SlotEngine(
+        forward, max_batch_size=max_batch_size, context_tokens=context_tokens, kv_tokens=kv_tokens, reuse=reuse
+    )
+
+
+def _kv_tokens(forward: SlotForward, kv_memory_mib: int, most: int) -> int:
+    """The tokens of the pool: as many as the memory given holds; else a share of what is free, `most` at most."""
+    tokens = (kv_memory_mib << 20) // forward.token_bytes
+    if not kv_memory_mib:
+        tokens = min(most, int(_free_bytes(forward.device) // forward.token_bytes))
+    if tokens < _LEAST_KV_TOKENS:
+        raise ModelUnavailable(
+            f"There is room for the keys and values of {tokens} tokens only, at {forward.token_bytes} bytes each."
+        )
+    return tokens
+
+
+def _free_bytes(device: torch.device) -> float:
+    if device.type == "cuda":
+        return _DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+    return _CPU_SHARE * psutil.virtual_memory().available

@@ -1,0 +1,47 @@
+"""Pace: how many prompt tokens go along with a decode step, so that a long prompt does not stall the others' tokens.
+
+Knows durations of steps and nothing else. With as many newcomers as running requests, a step may take about twice as
+long as without them; the more wait for each that runs, the longer it may take.
+"""
+
+from __future__ import annotations
+
+LEAST_TOKENS = 16
+MOST_TOKENS = 512
+_FIRST_GUESS = 64
+_STRETCH = 0.8
+"""What one newcomer a running request may add to a step, as a share of it."""
+
+_MOST_NEWCOMERS = 8.0
+_NEW = 0.1
+_OUTLIER = 3.0
+
+
+class Pace:
+    """Learns from every step what a decode step and a prompt token cost here."""
+
+    def __init__(self) -> None:
+        self._decode_s: float | None = None
+        self._token_s: float | None = None
+
+    def allowance(self, decoding: int, newcomers: int) -> int:
+        """The prompt tokens of the next step, with so many requests that decode and so many that do not yet."""
+        if not decoding:
+            return MOST_TOKENS
+        if self._decode_s is None or not self._token_s:
+            return _FIRST_GUESS
+        share = _STRETCH * min(_MOST_NEWCOMERS, newcomers / decoding)
+        return max(LEAST_TOKENS, min(MOST_TOKENS, int(share * self._decode_s / self._token_s)))
+
+    def note(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
+        """A step with so many of both has taken so long."""
+        if not prompt_tokens:
+            self._decode_s = _mixed(self._decode_s, seconds)
+        elif prompt_tokens >= LEAST_TOKENS and (not decoding or self._decode_s is not None):
+            rest = seconds - (self._decode_s or 0.0 if decoding else 0.0)
+            self._token_s = _mixed(self._token_s, max(0.0, rest) / prompt_tokens)
+
+
+def _mixed(before: float | None, now: float) -> float:
+    """A running average that one stalled step does not throw."""
+    return now if not before else before + _NEW * (min(now, _OUTLIER * before) - before)

@@ -1,0 +1,368 @@
+"""SlotEngine: the engine for all models that keep to transformers' attention interface.
+
+One forward pass a step takes one token of every request that decodes and a chunk of the prompts of those that do not
+yet, all in one row; each has its KV in a slot of a pool (`pool.py`, `attention.py`). Knows who gets a slot, who gives it
+up, and whose prompt is run next. The oldest request always goes on: where the pool is full, kept slots go first, then
+the youngest running request, which is run again from its tokens later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import structlog
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.errors import DeadlineExceeded, EngineFailed
+from core.values import FinishReason
+from workers.engine.attention import Piece
+from workers.engine.loop import EngineLoop, failure
+from workers.engine.pace import LEAST_TOKENS, MOST_TOKENS, Pace
+from workers.engine.pool import Slot
+from workers.engine.prefixes import LEAST, Kept, KeptPrefixes, KvReuse, common, same
+from workers.engine.request import EngineFinish, EngineStats, Request
+from workers.engine.row import Row, RowSampler, unsound
+from workers.engine.slot_forward import SlotForward
+
+log = structlog.get_logger(__name__)
+
+_HEADROOM = 128
+"""A slot is made so many tokens longer than what is there: longer ones are moved less often, shorter ones waste less."""
+
+
+class _SlotRow(Row):
+    """A request with its tokens, of which the first `slot.length` are in its slot. `order` is by arrival."""
+
+    def __init__(self, request: Request, order: int, vocabulary: int, device: torch.device) -> None:
+        super().__init__(request, vocabulary, device)
+        self.order = order
+        self.ids = list(request.asked.token_ids)
+        self.slot = Slot(0, 0)
+
+    @property
+    def pending(self) -> int:
+        """The tokens that are not in the slot yet; one, where it decodes."""
+        return len(self.ids) - self.slot.length
+
+    @property
+    def most(self) -> int:
+        """The tokens that it can become."""
+        asked = self.request.asked
+        return len(asked.token_ids) + asked.params.max_new_tokens
+
+    def accept(self, token_id: int) -> EngineFinish | None:
+        """Hand a token to the reader, and go on from it."""
+        self.ids.append(token_id)
+        return super().accept(token_id)
+
+    def array(self) -> NDArray[np.int64]:
+        """The tokens that are in the slot."""
+        return np.array(self.ids[: self.slot.length], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """So many of a row's pending tokens go into the next pass."""
+
+    row: _SlotRow
+    count: int
+
+    @property
+    def piece(self) -> Piece:
+        """What the forward pass takes of it."""
+        slot = self.row.slot
+        return Piece(self.row.ids[slot.length : slot.length + self.count], slot, self.count == self.row.pending)
+
+
+class SlotEngine(EngineLoop):
+    """An Engine of one thread on a pool of `kv_tokens`, which bound a request too."""
+
+    def __init__(
+        self,
+        forward: SlotForward,
+        *,
+        max_batch_size: int,
+        context_tokens: int,
+        kv_tokens: int,
+        reuse: KvReuse = KvReuse.WORKSPACE,
+        headroom_tokens: int = _HEADROOM,
+    ) -> None:
+        self._forward, self._headroom = forward, headroom_tokens
+        self._pool = forward.make_pool(kv_tokens)
+        self._kept = KeptPrefixes(self._pool, reuse)
+        self._rows: list[_SlotRow] = []  # by order
+        self._parked: dict[Request, _SlotRow] = {}
+        self._sampler = RowSampler(forward.vocabulary, forward.device)
+        self._pace = Pace()
+        self._most_rows, self._most_tokens, self._arrived = max_batch_size, MOST_TOKENS, 0
+        self._told = EngineStats(max_batch_size, 0, 0, 0.0, kv_limit=self._pool.tokens)
+        super().__init__(
+            vocabulary=forward.vocabulary,
+            max_batch_size=max_batch_size,
+            context_tokens=min(context_tokens, self._pool.tokens),
+        )
+        self._thread.start()
+
+    def stats(self) -> EngineStats:
+        """What is going on right now; the counts are those of the last step's end."""
+        now, told = super().stats(), self._told
+        return replace(
+            told,
+            running=now.running,
+            waiting=now.waiting,
+            tokens_per_s=now.tokens_per_s,
+            queue_wait_s=now.queue_wait_s,
+        )
+
+    # The engine thread: everything below runs in it.
+
+    def _step(self) -> None:
+        self._drop()
+        self._forget_kept()
+        self._admit()
+        runs = self._planned()
+        if runs:
+            self._advance(runs)
+        held = sum(row.slot.length for row in self._rows)
+        self._told = replace(self._told, kv_tokens=held, kept_tokens=self._kept.tokens)
+
+    def _forget_kept(self) -> None:
+        with self._changed:
+            gone, self._forgotten = self._forgotten, set()
+        if gone:
+            self._kept.forget(gone)
+
+    # Slots: who gets one, who gives it up.
+
+    def _admit(self) -> None:
+        """Give slots to those that wait, as long as their prompts can be run soon: then later ones find them in the KV."""
+        pending = sum(row.pending for row in self._rows if row.pending > 1)
+        while pending < self._most_tokens and len(self._rows) < self._most_rows and (request := self._next_waiting()):
+            row = self._parked.get(request) or self._new_row(request)
+            if row is None:
+                continue
+            if not self._place(row):
+                if not self._rows:  # it has the whole pool for itself: there will never be more room
+                    self._leave({request: _failed(EngineFailed("There is no room for its KV."))})
+                    continue
+                self._parked[request] = row
+                self._put_back(request)
+                return
+            self._parked.pop(request, None)
+            self._rows.append(row)
+            self._rows.sort(key=lambda row: row.order)
+            pending += row.pending
+
+    def _new_row(self, request: Request) -> _SlotRow | None:
+        """A row for a request; None where it cannot even be begun, and has been told so."""
+        self._arrived += 1
+        try:
+            return _SlotRow(request, self._arrived, self._forward.vocabulary, self._forward.device)
+        except Exception as error:
+            log.exception("A request cannot be begun.", action="row_failed", request_id=request.asked.request_id)
+            self._end(request, _failed(error))
+            return None
+
+    def _place(self, row: _SlotRow) -> bool:
+        """Find a slot for a row, with as much of its tokens in it as can be had. Whether there was one."""
+        slot = self._slot_for(row)
+        if slot is None:
+            return False
+        row.slot, request = slot, row.request
+        if not row.sampled:
+            request.cached_tokens = slot.length
+            self._told = replace(
+                self._told,
+                prompt_tokens=self._told.prompt_tokens + len(row.ids),
+                cached_tokens=self._told.cached_tokens + slot.length,
+            )
+            self._note_wait(request)
+        return True
+
+    def _slot_for(self, row: _SlotRow) -> Slot | None:
+        scope, wanted = row.request.asked.scope, min(len(row.ids) + self._headroom, row.most)
+        ids = np.array(row.ids[:-1], dtype=np.int64)  # the last one is run in any case, for its logits
+        kept = self._kept.best(ids, scope)
+        running = self._best_running(row, ids)
+        if kept is not None and (running is None or kept[1] >= running[1]):
+            return self._from_kept(row, *kept, wanted)
+        slot = self._take(wanted)
+        if slot is not None and running is not None:
+            self._pool.copy(running[0].slot, slot, running[1])
+        return slot
+
+    def _best_running(self, row: _SlotRow, ids: NDArray[np.int64]) -> tuple[_SlotRow, int] | None:
+        """The running row with the most tokens in common, and how many."""
+        scope, best = row.request.asked.scope, None
+        with self._changed:
+            unkept = set(self._unkept)
+        for other in self._rows:
+            if other.request in unkept or not self._kept.reuse.allows(scope, other.request.asked.scope):
+                continue
+            tokens = common(other.array(), ids)
+            if tokens >= LEAST and (best is None or tokens > best[1]):
+                best = (other, tokens)
+        return best
+
+    def _from_kept(self, row: _SlotRow, kept: Kept, tokens: int, wanted: int) -> Slot | None:
+        """A slot that begins with the first tokens of a kept one: a copy, or itself where nobody else will need it."""
+        scope = row.request.asked.scope
+        spent = tokens == len(kept.token_ids) or (scope is not None and same(scope, kept.scope))
+        if not spent and (copied := self._take(wanted, kept)) is not None:
+            self._pool.copy(kept.slot, copied, tokens)
+            return copied
+        slot = self._kept.pop(kept)
+        slot.length = tokens
+        if self._widen(slot, wanted):
+            return slot
+        self._kept.keep(slot, kept.token_ids, kept.scope)
+        return None
+
+    def _take(self, tokens: int, spared: Kept | None = None) -> Slot | None:
+        """A new slot; kept ones other than `spared` are freed for it, if that helps."""
+        evictable = self._kept.tokens - (spared.slot.capacity if spared else 0)
+        if self._pool.free + evictable < tokens:
+            return None
+        while (slot := self._pool.take(tokens)) is None:
+            if not self._kept.evict(spared):
+                self._pool.compact()
+                return self._pool.take(tokens)
+        return slot
+
+    def _widen(self, slot: Slot, tokens: int) -> bool:
+        """Make room for `tokens` in a slot; kept ones are freed for it, if that helps."""
+        if self._pool.free + self._kept.tokens + slot.capacity < tokens:
+            return False
+        while not self._pool.resize(slot, tokens):
+            if not self._kept.evict():
+                self._pool.compact()
+                return self._pool.resize(slot, tokens)
+        return True
+
+    def _grow(self, row: _SlotRow) -> None:
+        """See that one more token fits its slot; the youngest rows give theirs up for it, itself included."""
+        while row in self._rows and row.slot.length == row.slot.capacity:
+            if not self._widen(row.slot, min(row.slot.length + 1 + self._headroom, row.most)):
+                self._preempt(self._rows[-1])
+
+    def _preempt(self, row: _SlotRow) -> None:
+        """Take a row's slot. It waits before all others, and its tokens are run again."""
+        log.info("A request gives up its KV.", action="preempted", request_id=row.request.asked.request_id)
+        self._rows.remove(row)
+        self._pool.give(row.slot)
+        row.slot = Slot(0, 0)
+        self._parked[row.request] = row
+        self._put_back(row.request)
+        self._told = replace(self._told, preemptions=self._told.preemptions + 1)
+
+    # Passes: whose tokens are run, and what comes of it.
+
+    def _planned(self) -> list[_Run]:
+        """One token of each row that decodes, and as many of the others' as the pace allows, the oldest first."""
+        for row in list(self._rows):
+            if row.pending == 1:
+                self._grow(row)
+        decoding = [row for row in self._rows if row.pending == 1]
+        newcomers = [row for row in self._rows if row.pending > 1]
+        room = self._pace.allowance(len(decoding), len(newcomers) + len(self._waiting))
+        room, runs = min(room, self._most_tokens), [_Run(row, 1) for row in decoding]
+        for row in newcomers:
+            if room > 0:
+                runs.append(_Run(row, min(row.pending, room)))
+                room -= row.pending
+        return runs
+
+    def _advance(self, runs: list[_Run]) -> None:
+        began = time.perf_counter()
+        decoding = sum(run.row.sampled > 0 and run.count == 1 for run in runs)
+        prompt_tokens = sum(run.count for run in runs) - decoding
+        try:
+            logits = self._forward([run.piece for run in runs])
+        except Exception as error:
+            log.exception("A step failed; each request is tried alone.", action="step_failed", rows=len(runs))
+            self._shrink(error, len(runs))
+            runs, logits = self._one_by_one(runs)
+        done = [run.row for run in runs if run.count == run.row.pending]
+        for run in runs:
+            run.row.slot.length += run.count
+        if done:
+            self._sample(done, logits)
+        self._pace.note(decoding, prompt_tokens, time.perf_counter() - began)
+
+    def _one_by_one(self, runs: Sequence[_Run]) -> tuple[list[_Run], Tensor]:
+        """The same step with each row alone, so that only those to blame fail. Passes may be run again: KV is rewritten."""
+        through, logits, guilty = [], [], {}
+        for run in runs:
+            try:
+                logits.append(self._forward([run.piece]))
+                through.append(run)
+            except Exception as error:
+                log.exception("A request failed.", action="row_failed", request_id=run.row.request.asked.request_id)
+                guilty[run.row.request] = _failed(error)
+        self._leave(guilty)
+        return through, torch.cat(logits) if logits else torch.empty((0, 0))
+
+    def _shrink(self, error: Exception, rows: int) -> None:
+        """After a lack of memory, try smaller steps and fewer rows from now on."""
+        if not _is_memory(error):
+            return
+        self._most_rows = max(1, min(self._most_rows, rows) // 2)
+        self._most_tokens = max(LEAST_TOKENS, self._most_tokens // 2)
+        log.warning(
+            "There is too little memory: the batch is made smaller.",
+            action="batch_shrunk",
+            max_batch_size=self._most_rows,
+            step_tokens=self._most_tokens,
+        )
+
+    def _sample(self, rows: Sequence[_SlotRow], logits: Tensor) -> None:
+        """Sample the next id of each of these rows, hand it over, and let those leave that end with it."""
+        bad = set(unsound(rows, logits))
+        if bad:
+            failed = _failed(EngineFailed("The model's logits are not finite."))
+            self._leave({row.request: failed for row in bad})
+            logits = logits[[row not in bad for row in rows]]
+            rows = [row for row in rows if row not in bad]
+        if not rows:
+            return
+        ids = self._sampler.choose(rows, logits)
+        ends = {row.request: end for row, i in zip(rows, ids, strict=True) if (end := row.accept(i))}
+        told = self._told
+        self._told = replace(told, completion_tokens=told.completion_tokens + len(ids), steps=told.steps + 1)
+        self._note_rate(len(ids))
+        self._leave(ends)
+
+    def _leave(self, ends: Mapping[Request, EngineFinish]) -> None:
+        """Take rows out of the batch, keep what may be of use again, and tell their readers."""
+        gone = [row for row in self._rows if row.request in ends]
+        self._rows = [row for row in self._rows if row.request not in ends]
+        for row in gone:
+            self._release(row, ends[row.request])
+        for request, finish in ends.items():
+            self._parked.pop(request, None)
+            self._end(request, finish)
+
+    def _release(self, row: _SlotRow, finish: EngineFinish) -> None:
+        with self._changed:
+            unkept = row.request in self._unkept
+        sound = finish.failure is None or isinstance(finish.failure, DeadlineExceeded)
+        self._kept.keep(row.slot, row.array(), row.request.asked.scope if sound and not unkept else None)
+
+    def _reset(self) -> None:
+        """Begin anew, with nothing kept: the state of a slot cannot be known."""
+        self._pool.reset()
+        self._kept = KeptPrefixes(self._pool, self._kept.reuse)
+        self._rows = []
+
+
+def _failed(error: Exception) -> EngineFinish:
+    return EngineFinish(FinishReason.ERROR, failure(error))
+
+
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
