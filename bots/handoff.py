@@ -19,7 +19,7 @@ from core.handoffs.relays import Taken
 from core.handoffs.transcripts import Line, Speaker
 from core.handoffs.views import HandoffView
 from core.service import Service
-from core.values import HandoffRequest, HandoffState, RelayKind, ReleaseCause, Side, Staff
+from core.values import HandoffReason, HandoffRequest, HandoffState, RelayKind, ReleaseCause, Side, Staff
 from core.workspaces import WorkspaceSettings
 
 if TYPE_CHECKING:
@@ -152,6 +152,17 @@ def to_person(kind: RelayKind, view: HandoffView, settings: WorkspaceSettings, l
     if view.cause is ReleaseCause.TIMEOUT:
         return text("handoff_nobody_came" if view.claimed_at is None else "handoff_ended_in_silence", language)
     return text("handoff_released", language, name=staff_name(view.released_by or view.staff, language))
+
+
+def standing(view: HandoffView, settings: WorkspaceSettings, language: str) -> str:
+    """How it stands for the person, where that is shown instead of told; nothing where they ended it themselves."""
+    if view.claimed:
+        return to_person(RelayKind.CLAIMED, view, settings, language)
+    if not view.open:
+        return to_person(RelayKind.RELEASED, view, settings, language)
+    if view.why is HandoffReason.REQUEST:
+        return asked(settings, language, now_there=_there(settings, view))
+    return to_person(RelayKind.REQUESTED, view, settings, language)
 
 
 def _words(taken: Taken, view: HandoffView) -> str:

@@ -22,6 +22,7 @@ from bots.answers import choices_of
 from bots.commands import Answering, Asker, Explained, Exported, Outcome, PassedOn, Told
 from bots.delivery import deliver
 from bots.terminal.files import saved
+from bots.terminal.listening import Listener, listening
 from bots.terminal.screen import TerminalSink, earlier, explained, printable, said
 from bots.texts import negotiate, sentence_for, text
 from core.errors import PajamaError
@@ -69,18 +70,21 @@ async def chat(
     completer = WordCompleter([f"/{name}" for name in commands.COMMANDS], sentence=True)
     new_session = partial(PromptSession[str], completer=completer, input=source, output=prompt_output)
     session = new_session()
-    while True:
-        try:
-            # What fails elsewhere in the loop is logged; it does not ask who types here to press a key.
-            typed = await session.prompt_async("> ", set_exception_handler=False)
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            break
-        if typed.strip():
-            outcome = await answer(service, typed, local_asker(conversation, language), out)
-            if isinstance(outcome, Told) and outcome.forgotten:
-                session = new_session()  # the keys bring back nothing of before
+    listener = Listener(service, local_asker(conversation, language).place, negotiate([language]), out)
+    async with listening(listener):
+        while True:
+            try:
+                # What fails elsewhere in the loop is logged; it does not ask who types here to press a key.
+                typed = await session.prompt_async("> ", set_exception_handler=False)
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                break
+            if typed.strip():
+                async with listener.quiet:
+                    outcome = await answer(service, typed, local_asker(conversation, language), out)
+                if isinstance(outcome, Told) and outcome.forgotten:
+                    session = new_session()  # the keys bring back nothing of before
     out.write(text("terminal_bye", language) + "\n")
 
 

@@ -147,7 +147,7 @@ async def _taken(service: Service, outcome: commands.Outcome, language: str) -> 
         case commands.Answering(turn=view):
             return TakenBody(turn=await turn_body(service, view, language))
         case commands.PassedOn():
-            return TakenBody(reply=text("handoff_passed_on", language))
+            return TakenBody(reply=text("handoff_passed_on", language), passed_on=True)
         case commands.Told(text=reply, forgotten=forgotten):
             return TakenBody(reply=reply, forgotten=forgotten)
         case commands.Explained(explanation=explanation):

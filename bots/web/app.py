@@ -11,8 +11,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bots.web import refusals, sessions
-from bots.web.api import router
+from bots.web import api, refusals, sessions, talk
 from bots.web.assets import Assets, assets_path, page
 from bots.web.guards import BodyLimit, SameOrigin
 from bots.web.headers import SecurityHeaders
@@ -31,7 +30,8 @@ def create_app(service: Service, settings: Settings, closing: asyncio.Event | No
     app.state.service = service
     app.state.closing = closing or asyncio.Event()
     refusals.install(app)
-    app.include_router(router)
+    app.include_router(api.router)
+    app.include_router(talk.router)
     routes.install(app, badges)
     app.mount(assets_path(), Assets())
     app.add_api_route("/", _page, methods=["GET"], response_model=None)

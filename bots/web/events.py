@@ -132,9 +132,9 @@ async def _state(service: Service, view: TurnView, language: str) -> bytes:
     return encode("state", {"state": view.state, "status": await status_of(service, view, language)})
 
 
-def encode(event: str, data: dict[str, Any], position: Position | None = None) -> bytes:
+def encode(event: str, data: dict[str, Any], event_id: object = None) -> bytes:
     """One event on the wire. JSON holds no line break of its own, so one `data` line is enough."""
-    id_line = f"id: {position}\n" if position else ""
+    id_line = f"id: {event_id}\n" if event_id is not None else ""
     return f"event: {event}\n{id_line}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from core.faq.finding import Finding, Given
+from core.handoffs.transcripts import Line, Speaker
 from core.history import GenerationView, TurnView
 from core.service import MAX_COMMENT_CHARS
-from core.values import FinishReason, Rating, TurnState, Usage
+from core.values import FinishReason, HandoffState, Rating, TurnState, Usage
 
 EventId = Annotated[str, StringConstraints(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 """Made by the page for each message, so that one that is sent twice is one Turn."""
@@ -134,11 +136,45 @@ class DocumentBody(BaseModel):
     text: str
 
 
+class LineBody(BaseModel):
+    """One thing that was said to or by a human. `name` is the speaker's."""
+
+    seq: int
+    speaker: Speaker
+    name: str
+    text: str
+    said_at: datetime
+
+    @classmethod
+    def of(cls, line: Line, *, name: str) -> LineBody:
+        """The line, under a name."""
+        return cls(seq=line.seq, speaker=line.speaker, name=name, text=line.text, said_at=line.said_at)
+
+
+class HandoffBody(BaseModel):
+    """How a hand-off stands; `sentence` tells the person."""
+
+    handoff_id: int
+    state: HandoffState
+    sentence: str
+
+
+class TalkBody(BaseModel):
+    """The hand-off that is shown, if there is one, and what was said to and by humans, oldest first."""
+
+    handoff: HandoffBody | None
+    said: list[LineBody]
+
+
 class TakenBody(BaseModel):
-    """What the server made of a message: a Turn, or what a command did. `forgotten`: show nothing of before."""
+    """What the server made of a message: a Turn, or what a command did. `forgotten`: show nothing of before.
+
+    `passed_on`: a human has the conversation, and was given the words.
+    """
 
     turn: TurnBody | None = None
     reply: str | None = None
+    passed_on: bool = False
     why: int | None = None
     document: DocumentBody | None = None
     forgotten: bool = False

@@ -5,7 +5,7 @@ Every call but those of relaying, inside a bot process, is given a Place or the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -84,6 +84,10 @@ class Handoffs:
         """The newest hand-off of a Conversation, open or not."""
         return await self._database.read(views.newest_view, place)
 
+    async def standing(self, place: Place) -> HandoffView | None:
+        """The Conversation's hand-off that is open, or the last that ended where nothing was asked or begun anew since."""
+        return await self._database.read(views.standing_view, place)
+
     async def noticed(self, platform: str, workspace: str, notice_id: str) -> HandoffView | None:
         """The hand-off that staff are told of by this message of ours."""
         return await self._database.read(views.noticed_view, platform, workspace, notice_id)
@@ -99,6 +103,10 @@ class Handoffs:
     ) -> list[Line]:
         """What was said in its Conversation since the last reset before it, oldest first."""
         return await self._database.read(transcripts.transcript, handoff_id, from_seq, before_seq)
+
+    async def last_words(self, handoff_ids: Collection[int]) -> dict[int, Line]:
+        """What each hand-off's person said last."""
+        return await self._database.read(transcripts.last_words, handoff_ids)
 
     async def said(self, place: Place, after_seq: int = 0) -> list[Line]:
         """What was said to and by humans in a Conversation since its last reset, oldest first."""

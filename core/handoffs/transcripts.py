@@ -5,13 +5,13 @@ Reads only. Of what was purged nothing is told, as if it had not been said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from core.conversations import find_conversation
@@ -44,6 +44,7 @@ class Line:
 
 
 _MESSAGE, _REVISION, _PERSON, _TURN, _GENERATION = tables(Message, MessageRevision, Participant, Turn, Generation)
+(_HANDOFF,) = tables(Handoff)
 _LINES = (
     select(
         _MESSAGE.c.seq,
@@ -93,6 +94,41 @@ def said_in_hand(session: Session, place: Place, after_seq: int = 0) -> list[Lin
             _MESSAGE.c.seq > after_seq,
         ),
     )
+
+
+def last_words(session: Session, handoff_ids: Collection[int]) -> dict[int, Line]:
+    """What each hand-off's person said last in its Conversation; nothing where that was purged."""
+    said = _MESSAGE.alias("said")
+    newest = (
+        select(func.max(said.c.seq))
+        .where(
+            said.c.conversation_id == _HANDOFF.c.conversation_id,
+            said.c.seq >= _HANDOFF.c.from_seq,
+            ~said.c.staff,
+            said.c.deleted_at.is_(None),
+        )
+        .scalar_subquery()
+    )
+    this = and_(_MESSAGE.c.conversation_id == _HANDOFF.c.conversation_id, _MESSAGE.c.seq == newest)
+    rows = session.execute(
+        select(
+            _HANDOFF.c.id.label("handoff_id"),
+            _MESSAGE.c.id,
+            _MESSAGE.c.seq,
+            _MESSAGE.c.created_at,
+            _REVISION.c.text,
+            _PERSON.c.display_name,
+        )
+        .select_from(_HANDOFF)
+        .join(_MESSAGE, this)
+        .join(_REVISION, and_(_REVISION.c.message_id == _MESSAGE.c.id, _REVISION.c.number == _MESSAGE.c.revision))
+        .join(_PERSON, _PERSON.c.id == _MESSAGE.c.participant_id)
+        .where(_HANDOFF.c.id.in_(handoff_ids), _REVISION.c.text != "")
+    )
+    return {
+        row.handoff_id: Line(row.seq, row.id, Speaker.PERSON, row.display_name, row.text, row.created_at)
+        for row in rows
+    }
 
 
 def _lines(session: Session, said: Select[Any]) -> list[Line]:

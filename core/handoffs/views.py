@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import exists, or_, select, text
 from sqlalchemy.orm import Session, aliased
 
 from core.errors import NotFound
 from core.handoffs.models import Handoff
-from core.models import Conversation, Participant, Workspace
+from core.models import Conversation, Participant, Turn, Workspace
 from core.values import HandoffReason, HandoffState, Person, Place, ReleaseCause, Staff
 from core.workspaces import WorkspaceSettings
 
@@ -83,6 +83,16 @@ def newest_view(session: Session, place: Place) -> HandoffView | None:
     """The newest hand-off of a Conversation, open or not."""
     here = Workspace.platform == place.platform, Workspace.external_id == place.workspace
     this = _VIEWS.where(*here, Conversation.external_id == place.conversation)
+    row = session.execute(this.order_by(Handoff.id.desc()).limit(1)).one_or_none()
+    return _view(row) if row is not None else None
+
+
+def standing_view(session: Session, place: Place) -> HandoffView | None:
+    """The Conversation's hand-off since its reset that is open, or has ended and nothing was asked since."""
+    here = Workspace.platform == place.platform, Workspace.external_id == place.workspace
+    asked_since = exists().where(Turn.conversation_id == Conversation.id, Turn.queued_at > Handoff.released_at)
+    stands = or_(_OPEN, ~asked_since), Handoff.from_seq >= Conversation.reset_seq
+    this = _VIEWS.where(*here, Conversation.external_id == place.conversation, *stands)
     row = session.execute(this.order_by(Handoff.id.desc()).limit(1)).one_or_none()
     return _view(row) if row is not None else None
 

@@ -10,7 +10,7 @@ from starlette.types import Scope
 from bots.web.assets import operators_page
 from bots.web.guards import MAX_BODY_BYTES
 from bots.web.language import language_of
-from bots.web.operator import collections, questions, settings, signing_in
+from bots.web.operator import collections, handoffs, questions, settings, signing_in
 from bots.web.operator.badges import PATH, Badges
 from bots.web.operator.collections import IMPORT_PATH, MAX_IMPORT_BYTES
 from bots.web.refusals import Refused
@@ -18,7 +18,13 @@ from bots.web.refusals import Refused
 MAX_FORM_BYTES = 1 << 20
 """An entry with all phrasings that one may have."""
 
-ROUTERS: tuple[APIRouter, ...] = (signing_in.router, collections.router, questions.router, settings.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    signing_in.router,
+    collections.router,
+    questions.router,
+    handoffs.router,
+    settings.router,
+)
 
 
 def install(app: FastAPI, badges: Badges) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from bots.web.schemas import Request
+from bots.web.schemas import EventId, LineBody, Request
 from core.faq.calibration import Calibration
 from core.faq.changes import Changes
 from core.faq.collections import StoredEntry, VersionView
@@ -15,9 +15,13 @@ from core.faq.desk import MAX_TRIED_CHARS, Tried
 from core.faq.entry import MAX_ANSWER_CHARS, MAX_KEY_CHARS, MAX_QUESTION_CHARS, Draft, Entry
 from core.faq.matches import Helpfulness
 from core.faq.office import EntryRow, Shown
+from core.handoffs.views import HandoffView
+from core.values import HandoffReason, HandoffState, ReleaseCause
 
 MOST_LINES = 200
 """Lines of a diff that are shown."""
+
+MAX_STAFF_NAME_CHARS = 80
 
 Text = Annotated[str, StringConstraints(max_length=200)]
 
@@ -75,6 +79,19 @@ class SettingRequest(Request):
     workspace: Text
     name: Text
     value: Annotated[str, StringConstraints(max_length=20_000)] | None
+
+
+class StaffRequest(Request):
+    """Who of staff acts, by the name that people read."""
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_STAFF_NAME_CHARS)]
+
+
+class WordsRequest(StaffRequest):
+    """What one of staff says. How long it may be is a setting; the body's size bounds it here."""
+
+    event_id: EventId
+    text: str
 
 
 class RatedBody(BaseModel):
@@ -280,6 +297,52 @@ class SettingsBody(BaseModel):
     workspace: str
     workspaces: list[str]
     settings: list[SettingBody]
+
+
+class InboxRowBody(BaseModel):
+    """A hand-off in the inbox. `person` and `staff` are names, empty where none is known; `words` what was said last."""
+
+    handoff_id: int
+    workspace: str
+    state: HandoffState
+    why: HandoffReason
+    cause: ReleaseCause | None
+    person: str
+    staff: str
+    requested_at: datetime
+    claimed_at: datetime | None
+    words: str = ""
+
+    @classmethod
+    def of(cls, view: HandoffView, words: str = "") -> InboxRowBody:
+        """How it stands."""
+        holder = view.staff if view.open else view.released_by or view.staff
+        return cls(
+            handoff_id=view.handoff_id,
+            workspace=f"{view.place.platform}:{view.place.workspace}",
+            state=view.state,
+            why=view.why,
+            cause=view.cause,
+            person=view.person.display_name or "",
+            staff=(holder.person.display_name if holder else None) or "",
+            requested_at=view.requested_at,
+            claimed_at=view.claimed_at,
+            words=words,
+        )
+
+
+class InboxBody(BaseModel):
+    """The hand-offs that are open, the longest waiting first, and the Workspaces that there are."""
+
+    handoffs: list[InboxRowBody]
+    workspaces: list[str]
+
+
+class ConversationBody(BaseModel):
+    """One hand-off, with what was said in its Conversation until it ended, oldest first."""
+
+    handoff: InboxRowBody
+    said: list[LineBody]
 
 
 class TriedBody(BaseModel):

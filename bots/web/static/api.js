@@ -41,5 +41,6 @@ export const api = {
   feedback: (id, rating, comment) => call("POST", `/api/turns/${id}/feedback`, { rating, comment }),
   why: (id) => call("GET", `/api/turns/${id}/why`),
   turn: (id) => call("GET", `/api/turns/${id}`),
+  handoff: (after) => call("GET", `/api/handoff?after=${after}`),
   reset: () => call("POST", "/api/reset"),
 };

@@ -8,6 +8,7 @@ import { askComment, showWhy } from "./dialogs.js";
 import { save } from "./files.js";
 import { render } from "./markdown.js";
 import { follow } from "./stream.js";
+import { talk } from "./talk.js";
 import { say } from "./texts.js";
 import { TurnElement } from "./turn.js";
 
@@ -25,7 +26,7 @@ let unsent = { text: null, eventId: null };
 
 function add(turn) {
   const element = turns.get(turn.turn_id) ?? new TurnElement(turn.text);
-  if (!turns.has(turn.turn_id)) list.append(element.root);
+  if (!turns.has(turn.turn_id)) place(element.root, turn.seq);
   turns.set(turn.turn_id, element);
   element.show(turn);
   if (element.open) watch(element);
@@ -33,16 +34,25 @@ function add(turn) {
   return element;
 }
 
+/** Put `element` where it belongs among all that was said. */
+function place(element, seq) {
+  element.dataset.seq = seq;
+  const next = [...list.children].reverse().find((each) => Number(each.dataset.seq) <= seq)?.nextElementSibling;
+  if (next === undefined) list.prepend(element);
+  else list.insertBefore(element, next);
+}
+
 function clear() {
   for (const close of streams.values()) close();
   streams.clear();
   turns.clear();
+  talk.clear();
   list.replaceChildren();
   refresh();
 }
 
 function refresh() {
-  greeting.hidden = turns.size > 0;
+  greeting.hidden = turns.size + talk.size > 0;
   composer.answering = firstOpen() !== undefined;
 }
 
@@ -101,6 +111,7 @@ function watch(element) {
       announce(turn.failure ? turn.failure.message : element.spoken, true);
       refresh();
       if (follows) toEnd();
+      if (turn.finding?.outcome === "abstain") attempt(() => talk.look()); // maybe a human was called
     },
     onLost: (lost) => {
       if (element.open) element.mark(element.state, lost ? say("web_lost") : "");
@@ -129,10 +140,15 @@ async function send(text) {
 }
 
 /** Show what the server made of a message: a Turn, or what a command did. */
-async function carryOut({ turn, reply, why, document: file, forgotten }) {
+async function carryOut({ turn, reply, passed_on: passedOn, why, document: file, forgotten }) {
   if (turn) {
     add(turn);
+    talk.asked();
     toEnd();
+  }
+  if (passedOn) {
+    await talk.look();
+    return toEnd();
   }
   if (why) await showWhy(why);
   if (file) {
@@ -142,7 +158,7 @@ async function carryOut({ turn, reply, why, document: file, forgotten }) {
   if (forgotten) clear();
   if (reply) {
     await load(); // a command may have changed anything
-    tell(reply, { reply: true });
+    if (reply !== talk.sentence) tell(reply, { reply: true });
   }
 }
 
@@ -187,6 +203,7 @@ const actions = {
 async function rate(turn, rating, comment = "") {
   await api.feedback(turn.id, rating, comment);
   turn.rate(rating);
+  if (rating === "down") await talk.look(); // maybe a human was called
 }
 
 async function copy(text, button) {
@@ -220,6 +237,13 @@ document.getElementById("language").addEventListener("change", (event) => {
   location.reload();
 });
 
+talk.connect((element, seq) => {
+  const follows = atEnd();
+  place(element, seq);
+  refresh();
+  if (follows) toEnd();
+});
+
 composer.connect(send, () => attempt(() => firstOpen() && api.stop(firstOpen().id)));
 
 /** Show the conversation as the server has it. */
@@ -228,6 +252,7 @@ async function load() {
   const kept = new Set(past.map((turn) => turn.turn_id));
   if ([...turns.keys()].some((id) => !kept.has(id))) clear();
   past.forEach(add);
+  await talk.look({ whole: true });
   refresh();
 }
 

@@ -19,6 +19,13 @@ export function day(moment) {
   return new Intl.DateTimeFormat(catalogue.language, { dateStyle: "medium" }).format(new Date(moment));
 }
 
+/** A moment as people write it in the page's language: the time, and the day where it is not today. */
+export function moment(when) {
+  const then = new Date(when);
+  const today = then.toDateString() === new Date().toDateString();
+  return new Intl.DateTimeFormat(catalogue.language, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" }).format(then);
+}
+
 /** A share as a percentage. */
 export function percent(share, digits = 1) {
   return new Intl.NumberFormat(catalogue.language, { style: "percent", maximumFractionDigits: digits }).format(share);

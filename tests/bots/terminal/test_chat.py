@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bots.talking import plain
 from bots.terminal import ask_once
 from bots.terminal.chat import local_asker
 from bots.texts import failure_sentence, text
@@ -22,7 +23,7 @@ from core.service import Service
 from core.settings import Settings
 from core.streams import ReplyPublisher
 from core.turns import claim
-from core.values import InboundMessage, Place, ReplyEvent, ReplyEventKind, TurnState
+from core.values import InboundMessage, Person, Place, ReplyEvent, ReplyEventKind, Staff, TurnState
 from tests.bots.contract import BOTH, HOURS, PARKING
 from tests.bots.scripted_worker import Failure, Gate, ScriptedWorker
 from tests.bots.terminal.keyboard import Screen, chatting
@@ -315,3 +316,48 @@ class TestPrivacy:
         async with chatting(service, screen := Screen()):
             pass
         assert f"> {text('not_kept')}\n" in screen.getvalue() and "xylophone" not in screen.getvalue()
+
+
+class TestHuman:
+    BO = Staff(platform="web", person=Person(id="operator-bo", display_name="Bo"))
+
+    async def claimed(self, service: Service) -> int:
+        view = await service.handoffs.newest(HERE.place)
+        assert view is not None
+        await service.handoffs.claim(HERE.place, view.handoff_id, self.BO)
+        return view.handoff_id
+
+    async def test_what_a_human_writes_is_printed_while_the_prompt_waits(
+        self, service: Service, worker: ScriptedWorker, screen: Screen
+    ) -> None:
+        claimed, released = (plain(text(f"handoff_{what}", name="Bo")) for what in ("claimed", "released"))
+        await service.change_setting(HERE.place, "handoff_channel", "page")
+        async with chatting(service, screen) as keys:
+            keys.send_text("/human my parcel is lost" + ENTER)
+            await screen.until(text("handoff_requested"))
+            handoff_id = await self.claimed(service)
+            await screen.until(claimed)
+            await service.handoffs.staff_says(HERE.place, handoff_id, self.BO, "r1", "Hello \x1b[31m**Ann**")
+            await screen.until("👤 Bo: Hello [31m**Ann**")
+            keys.send_text("where is it?" + ENTER)
+            await screen.until(text("handoff_passed_on"))
+            await service.handoffs.release(HERE.place, handoff_id, self.BO)
+            await screen.until(released)
+            keys.send_text("hello" + ENTER)
+            await screen.until("You said: hello")
+        shown = screen.getvalue()
+        for once in (text("handoff_requested"), claimed, "Hello", released, "You said: hello"):
+            assert shown.count(once) == 1
+        assert "> where is it?" not in shown  # the keyboard's line stands there already
+        said = await service.handoffs.said(HERE.place)
+        assert [line.text for line in said] == ["my parcel is lost", "Hello [31m**Ann**", "where is it?"]
+
+    async def test_who_comes_back_reads_what_was_written_meanwhile(self, service: Service, screen: Screen) -> None:
+        async with chatting(service, Screen()) as keys:
+            keys.send_text("/human my parcel is lost" + ENTER)
+        handoff_id = await self.claimed(service)
+        await service.handoffs.staff_says(HERE.place, handoff_id, self.BO, "r1", "I found it")
+        async with chatting(service, screen):
+            await screen.until("I found it")
+        claimed = plain(text("handoff_claimed", name="Bo"))
+        assert f"{claimed}\n> my parcel is lost\n👤 Bo: I found it\n\n" in screen.getvalue()

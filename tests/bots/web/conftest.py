@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -41,6 +41,21 @@ class Site:
         """Someone with a cookie jar of their own."""
         return httpx.Client(base_url=self.url, headers=headers, timeout=20)
 
+    def operator(self) -> AbstractContextManager[httpx.Client]:
+        """Somebody who wears a badge."""
+        return badged(self.url, self.settings)
+
+
+@contextmanager
+def badged(url: str, settings: Settings) -> Iterator[httpx.Client]:
+    """An operator of the page at `url`."""
+    pinned = Response()
+    Badges(settings).pin_on(pinned)
+    badge = pinned.headers["set-cookie"].partition("=")[2].partition(";")[0]
+    with httpx.Client(base_url=url, timeout=30) as client:
+        client.cookies.set(COOKIE, badge, path=PATH)
+        yield client
+
 
 @pytest.fixture(scope="session")
 def site(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -72,15 +87,9 @@ class Shop:
     database: Database
     people: People
 
-    @contextmanager
-    def operator(self) -> Iterator[httpx.Client]:
+    def operator(self) -> AbstractContextManager[httpx.Client]:
         """Somebody who wears a badge."""
-        pinned = Response()
-        Badges(self.settings).pin_on(pinned)
-        badge = pinned.headers["set-cookie"].partition("=")[2].partition(";")[0]
-        with httpx.Client(base_url=self.url, timeout=30) as client:
-            client.cookies.set(COOKIE, badge, path=PATH)
-            yield client
+        return badged(self.url, self.settings)
 
 
 @pytest.fixture(scope="session")

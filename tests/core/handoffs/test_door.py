@@ -127,3 +127,28 @@ async def test_the_reaper_ends_what_nobody_takes_care_of(settings: Settings) -> 
     wake_ups.close()
     client.close()
     database.close()
+
+
+async def test_what_stands_is_open_or_over_with_nothing_asked_since(settings: Settings) -> None:
+    async with open_service(settings) as service:
+        assert await service.handoffs.standing(PLACE) is None
+        requested = await service.handoffs.request(wish(text="my parcel is lost"))
+        assert await standing(service) == (requested.handoff_id, HandoffState.REQUESTED)
+        words = await service.handoffs.last_words([requested.handoff_id])
+        assert words[requested.handoff_id].text == "my parcel is lost"
+        await service.handoffs.claim(PLACE, requested.handoff_id, staff("bo"))
+        await service.handoffs.staff_says(PLACE, requested.handoff_id, staff("bo"), "r", "I am Bo.")
+        await service.handoffs.release(PLACE, requested.handoff_id, staff("bo"))
+        assert await standing(service) == (requested.handoff_id, HandoffState.RELEASED)
+        await service.receive(InboundMessage(place=PLACE, person=Person(id="p"), event_id="m", text="hello"))
+        assert await service.handoffs.standing(PLACE) is None
+        assert (await service.handoffs.last_words([requested.handoff_id]))[requested.handoff_id].text == "hello"
+        again = await service.handoffs.request(wish("again"))
+        await service.handoffs.release(PLACE, again.handoff_id, staff("bo"))
+        await service.reset(PLACE)
+        assert await service.handoffs.standing(PLACE) is None
+
+
+async def standing(service: Service) -> tuple[int, HandoffState] | None:
+    view = await service.handoffs.standing(PLACE)
+    return (view.handoff_id, view.state) if view is not None else None

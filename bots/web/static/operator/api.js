@@ -50,6 +50,12 @@ export const api = {
   measure: (id, given) => call("POST", `${of(id)}/risk`, { json: given }),
   try: (given) => call("POST", "/try", { json: given }),
   gaps: (query) => call("GET", "/gaps", { query }),
+  handoffs: (query) => call("GET", "/handoffs", { query }),
+  handoff: (id) => call("GET", `/handoffs/${id}`),
+  claim: (id, name) => call("POST", `/handoffs/${id}/claim`, { json: { name } }),
+  write: (id, given) => call("POST", `/handoffs/${id}/words`, { json: given }),
+  release: (id, name) => call("POST", `/handoffs/${id}/release`, { json: { name } }),
+  looksPath: `${ROOT}/handoffs/events`,
   settings: (workspace) => call("GET", "/settings", { query: { workspace } }),
   set: (given) => call("PUT", "/settings", { json: given }),
 };

@@ -8,6 +8,8 @@ import * as collections from "./collections.js";
 import { h, link } from "./dom.js";
 import * as entry from "./entry.js";
 import * as gaps from "./gaps.js";
+import * as handoff from "./handoff.js";
+import * as handoffs from "./handoffs.js";
 import * as importing from "./importing.js";
 import * as risk from "./risk.js";
 import * as settings from "./settings.js";
@@ -23,6 +25,7 @@ const SECTIONS = [
   ["/operator", say("operator_collections"), [collections, collection, entry, importing, risk]],
   ["/operator/try", say("operator_try"), [trying]],
   ["/operator/gaps", say("operator_gaps"), [gaps]],
+  ["/operator/handoffs", say("operator_handoffs"), [handoffs, handoff]],
   ["/operator/settings", say("operator_settings"), [settings]],
 ];
 
@@ -35,6 +38,8 @@ const ROUTES = [
   [/^\/operator\/collections\/(\d+)\/risk$/, risk],
   [/^\/operator\/try$/, trying],
   [/^\/operator\/gaps$/, gaps],
+  [/^\/operator\/handoffs$/, handoffs],
+  [/^\/operator\/handoffs\/(\d+)$/, handoff],
   [/^\/operator\/settings$/, settings],
 ];
 
