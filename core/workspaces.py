@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from core import recipes
 from core.database import insert_new
-from core.errors import BadSetting, RecipeError, SettingsError, UnknownRecipe, UnknownSetting
+from core.errors import BadSetting, NotFound, RecipeError, SettingsError, UnknownRecipe, UnknownSetting
 from core.faq import collections
 from core.faq.collections import MAX_NAME_CHARS
 from core.handoffs import hours
@@ -193,6 +193,17 @@ NAMES = tuple(_RIGHT)
 def id_of(platform: str, workspace: str) -> Select[int]:
     """The Workspace's own id."""
     return select(Workspace.id).where(Workspace.platform == platform, Workspace.external_id == workspace)
+
+
+def workspace_id_of(session: Session, name: str) -> int | None:
+    """The id of the Workspace `platform:id`; None where none is named. Raises NotFound."""
+    if not name:
+        return None
+    platform, _, workspace = name.partition(":")
+    workspace_id: int | None = session.scalar(id_of(platform, workspace))
+    if workspace_id is None:
+        raise NotFound(f"There is no workspace {name!r}.")
+    return workspace_id
 
 
 def load(session: Session, platform: str, workspace: str) -> WorkspaceSettings:

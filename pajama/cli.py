@@ -312,7 +312,7 @@ def faq_search(
     as_json: AsJson = False,
 ) -> None:
     """What is found for a question, how sure that is, and what would be done."""
-    from pajama.commands import faq as command
+    from pajama.commands import faq_measuring as command
 
     command.search(question, name=collection, workspace=workspace, limit=limit, as_json=as_json)
 
@@ -349,7 +349,7 @@ def faq_eval(
     as_json: AsJson = False,
 ) -> None:
     """Measure a collection on labelled questions: an empty key says that no entry answers it."""
-    from pajama.commands import faq as command
+    from pajama.commands import faq_measuring as command
 
     command.evaluate(collection, file, workspace=workspace, encoding=encoding, as_json=as_json)
 
@@ -371,7 +371,7 @@ def faq_calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Set how sure is sure enough, and show what other risks would give."""
-    from pajama.commands import faq as command
+    from pajama.commands import faq_measuring as command
 
     command.calibrate_collection(
         collection,

@@ -30,6 +30,7 @@ from core.faq.files import form_of, read_bytes
 from core.faq.gaps import GapReport
 from core.faq.matches import Helpfulness
 from core.models import Workspace
+from core.workspaces import workspace_id_of
 
 log = structlog.get_logger(__name__)
 
@@ -187,18 +188,6 @@ class FaqOffice:
     async def workspaces(self, limit: int = 200) -> list[str]:
         """The newest Workspaces, as `platform:id`."""
         return await self._database.read(_workspaces, limit)
-
-
-def workspace_id_of(session: Session, name: str) -> int | None:
-    """The id of the Workspace `platform:id`; None where none is named. Raises NotFound."""
-    if not name:
-        return None
-    platform, _, external_id = name.partition(":")
-    query = select(Workspace.id).where(Workspace.platform == platform, Workspace.external_id == external_id)
-    workspace_id: int | None = session.scalar(query)
-    if workspace_id is None:
-        raise NotFound(f"There is no workspace {name!r}.")
-    return workspace_id
 
 
 def _workspaces(session: Session, limit: int) -> list[str]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
+from core import workspaces
 from core.database import Database
 from core.errors import DatabaseUnavailable, NotFound
-from core.faq import office
-from core.faq.embedding import Embedder
 from core.settings import Settings
 from pajama.commands.database import absent
 from pajama.console import settings_of
 from pajama.running import find_running
+
+if TYPE_CHECKING:  # it needs numpy, and most commands do not
+    from core.faq.embedding import Embedder
 
 
 @contextmanager
@@ -35,7 +38,7 @@ def opened(settings: Settings | None = None) -> Iterator[Database]:
 def workspace_id_of(session: Session, name: str) -> int | None:
     """The id of the Workspace `platform:id`; None, for all of them, where none is named. Raises NotFound."""
     try:
-        return office.workspace_id_of(session, name)
+        return workspaces.workspace_id_of(session, name)
     except NotFound as error:
         hint = "it is named as in web:site, and is there once it said something."
         raise NotFound(f"There is no workspace {name!r}; {hint}") from error

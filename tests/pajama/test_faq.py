@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,20 @@ Parking"
 WORDS = {"PAJAMA_FAQ_EMBEDDER": "none"}
 
 
-@pytest.fixture
-def shop(pajama: Pajama) -> Pajama:
-    """A database with a collection."""
+@pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a database with a collection, to be copied."""
+    pajama = Pajama(tmp_path_factory.mktemp("stocked"))
     (pajama.folder / "faq.csv").write_text(FAQ)
     assert pajama.run("db", "upgrade").returncode == 0
     assert pajama.run("faq", "import", "shop", "faq.csv").returncode == 0
+    return pajama.folder
+
+
+@pytest.fixture
+def shop(stocked: Path, pajama: Pajama) -> Pajama:
+    """A database with a collection."""
+    shutil.copytree(stocked, pajama.folder, dirs_exist_ok=True)
     return pajama
 
 
