@@ -170,7 +170,7 @@ class SlackSink(ReplySink):
             nonlocal ts
             ts = await self._writer.post(arguments, chunk.nonce, placed=placed)
 
-        whole = await self._first_taken(self._bodies(chunk) if chunk.final else [self._placeholder(chunk)], post)
+        whole = await self._first_taken(self._bodies(chunk) if chunk.final else self._placeholders(chunk), post)
         self._plain.add(ts)
         await self._attach(chunk, whole=whole, looks_first=False)
         return message_id(self._target.channel, ts)
@@ -291,11 +291,12 @@ class SlackSink(ReplySink):
     def _bodies(self, chunk: Chunk) -> Iterable[Body]:
         return bodies(chunk.text, self._controls(chunk), rest=text("rest_in_file", self._turn.language))
 
-    def _placeholder(self, chunk: Chunk) -> Body:
-        """What stands there until the whole answer does."""
+    def _placeholders(self, chunk: Chunk) -> Iterable[Body]:
+        """What stands there until the whole answer does: with buttons, or as bare words."""
         words = text("thinking", self._turn.language)
         section = {"type": "section", "text": {"type": "plain_text", "text": words}}
-        return Body({"text": words, "blocks": [section, *self._controls(chunk)]})
+        yield Body({"text": words, "blocks": [section, *self._controls(chunk)]})
+        yield Body({"text": words})
 
     def _controls(self, chunk: Chunk) -> list[Json]:
         if not chunk.last:

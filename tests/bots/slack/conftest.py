@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from bots.slack.manifest import EVENTS, SCOPES
+from bots.slack.manifest import EVENTS, EVENTS_PATH, SCOPES
 from bots.slack.server import talk
 from bots.slack.slash import COMMAND, SHORTCUT_CALLS
 from core.service import Service
@@ -58,15 +58,31 @@ def general(acme: Team) -> Channel:
 
 
 @pytest.fixture
-def settings(settings: Settings, slack: StandInSlack, acme: Team) -> Settings:
+def settings(settings: Settings, slack: StandInSlack, acme: Team, request: pytest.FixtureRequest) -> Settings:
     secret = type(settings.slack_bot_token)
+    by_http = {"slack_mode": "http", "slack_http_port": free_port()} if "by_http" in request.fixturenames else {}
     return settings.model_copy(
         update={
+            **by_http,
             "slack_bot_token": secret(acme.bot_token if acme.installed else ""),
             "slack_app_token": secret(slack.app_token),
             "slack_signing_secret": secret(slack.signing_secret),
             "slack_api_base": slack.api_base,
             "max_queued_turns_per_person": 5,
+        }
+    )
+
+
+def by_oauth(settings: Settings, slack: StandInSlack) -> Settings:
+    """For an app that many install on its page."""
+    port, secret = free_port(), type(settings.slack_bot_token)
+    return settings.model_copy(
+        update={
+            "slack_bot_token": secret(""),
+            "slack_client_id": slack.client_id,
+            "slack_client_secret": secret(slack.client_secret),
+            "slack_http_port": port,
+            "slack_public_url": f"http://127.0.0.1:{port}",
         }
     )
 
@@ -148,3 +164,31 @@ async def bot(idle_bot: Bot) -> Bot:
     """The bot, connected."""
     await idle_bot.start()
     return idle_bot
+
+
+@pytest.fixture
+async def second_bot(settings: Settings, service: Service, slack: StandInSlack, bot: Bot) -> AsyncIterator[Bot]:
+    """Another process on the same database and Redis."""
+    second = Bot(settings, service, slack)
+    await second.start(connections=2)
+    yield second
+    await second.stop()
+
+
+@pytest.fixture
+async def by_http(idle_bot: Bot, settings: Settings, slack: StandInSlack) -> AsyncIterator[Bot]:
+    """The bot behind a request URL."""
+    idle_bot.task = asyncio.create_task(idle_bot._run())
+    slack.request_url = f"http://127.0.0.1:{settings.slack_http_port}{EVENTS_PATH}"
+    while not await _reached(slack):
+        assert not idle_bot.task.done()
+    yield idle_bot
+    slack.request_url = None
+
+
+async def _reached(slack: StandInSlack) -> bool:
+    try:
+        return await slack.poster.verify_url()
+    except OSError:
+        await asyncio.sleep(0.01)  # nobody listens yet, which nothing tells
+        return False

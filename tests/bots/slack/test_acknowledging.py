@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from sqlalchemy import text as sql
 
 from bots.slack import errands
 from bots.texts import text
 from core.database import Database
-from core.service import Service
-from core.settings import Settings
 from tests.bots.scripted_worker import ScriptedWorker
 from tests.bots.slack.conftest import Bot
 from tests.bots.slack.standin.channel import Channel
@@ -20,15 +16,6 @@ from tests.bots.slack.standin.server import StandInSlack
 from tests.bots.slack.standin.team import Team
 
 SOON_S = 0.2
-
-
-@pytest.fixture
-async def second_bot(settings: Settings, service: Service, slack: StandInSlack, bot: Bot) -> AsyncIterator[Bot]:
-    """Another process on the same database and Redis."""
-    second = Bot(settings, service, slack)
-    await second.start(connections=2)
-    yield second
-    await second.stop()
 
 
 @pytest.fixture
@@ -82,7 +69,7 @@ async def test_a_command_a_button_and_a_shortcut_are_acknowledged_before_anythin
 
 
 async def test_messages_of_one_moment_are_answered_in_their_order(
-    bot: Bot, worker: ScriptedWorker, service: Service, acme: Team, ann: User
+    bot: Bot, worker: ScriptedWorker, acme: Team, ann: User
 ) -> None:
     dm = acme.dm(ann)
     for number in range(5):

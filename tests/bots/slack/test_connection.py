@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
 from bots.slack import server
-from bots.slack.manifest import EVENTS_PATH
 from core.service import Service
-from core.settings import Settings
 from core.values import Place
 from tests.bots.scripted_worker import Gate, ScriptedWorker
-from tests.bots.slack.conftest import Bot, free_port
+from tests.bots.slack.conftest import Bot
 from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.server import StandInSlack
@@ -54,32 +50,6 @@ async def test_a_connection_that_breaks_is_made_anew(
     await slack.until(lambda: slack.sockets.opened > opened and slack.sockets.open)
     await acme.dm(ann).say(ann, "hello")
     await acme.dm(ann).until("You said: hello")
-
-
-@pytest.fixture
-def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    if "by_http" not in request.fixturenames:
-        return settings
-    return settings.model_copy(update={"slack_mode": "http", "slack_http_port": free_port()})
-
-
-@pytest.fixture
-async def by_http(idle_bot: Bot, settings: Settings, slack: StandInSlack) -> AsyncIterator[Bot]:
-    """The bot behind a request URL."""
-    idle_bot.task = asyncio.create_task(idle_bot._run())
-    slack.request_url = f"http://127.0.0.1:{settings.slack_http_port}{EVENTS_PATH}"
-    while not await reached(slack):
-        assert not idle_bot.task.done()
-    yield idle_bot
-    slack.request_url = None
-
-
-async def reached(slack: StandInSlack) -> bool:
-    try:
-        return await slack.poster.verify_url()
-    except OSError:
-        await asyncio.sleep(0.01)  # nobody listens yet, which nothing tells
-        return False
 
 
 async def test_what_is_not_signed_by_slack_or_long_ago_is_refused_and_does_nothing(

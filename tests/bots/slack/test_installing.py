@@ -19,7 +19,7 @@ from core.service import Service
 from core.settings import Settings
 from core.values import Place, TurnState
 from tests.bots.scripted_worker import Gate, ScriptedWorker
-from tests.bots.slack.conftest import Bot, free_port
+from tests.bots.slack.conftest import Bot, by_oauth
 from tests.bots.slack.standin.browser import Page, install
 from tests.bots.slack.standin.server import StandInSlack
 from tests.bots.slack.standin.team import Team
@@ -39,15 +39,7 @@ def brick(slack: StandInSlack) -> Team:
 
 @pytest.fixture
 def settings(settings: Settings, slack: StandInSlack) -> Settings:
-    port = free_port()
-    return settings.model_copy(
-        update={
-            "slack_client_id": slack.client_id,
-            "slack_client_secret": type(settings.slack_bot_token)(slack.client_secret),
-            "slack_http_port": port,
-            "slack_public_url": f"http://127.0.0.1:{port}",
-        }
-    )
+    return by_oauth(settings, slack)
 
 
 async def visit(settings: Settings, team: Team, *, allow: bool = True, state: str | None = None) -> Page:
