@@ -87,7 +87,7 @@ def delivered(session: Session, turn_id: int, fence: int, now: datetime) -> Purg
         .returning(Turn.id),
         execution_options={"synchronize_session": False},
     )
-    return purging.purge(session, unwanted, now) if found is not None else None
+    return purging.purge(session, unwanted, now, keep_offers=True) if found is not None else None
 
 
 def _row(session: Session, generation_id: int, chunk: int) -> Delivery | None:

@@ -1,7 +1,8 @@
 """Purging: how the words of Messages leave SQL. The rows stay, and with them the counts.
 
 Knows every column that holds words: revisions, a Turn's arguments, answers with their token ids and the arguments in
-their Prompts, comments on these answers whoever wrote them, display names. Knows neither who asks for it (`privacy`,
+their Prompts, comments on these answers whoever wrote them, display names. Which entries a FAQ found tells what was asked:
+those rows go. Knows neither who asks for it (`privacy`,
 `retention`, a deleted message) nor the copies outside of SQL (`copies`), for which it returns what they need; what staff
 were shown of it in a hand-off is taken away by whoever relays.
 """
@@ -13,9 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from core.faq.finding import Given
+from core.faq.models import FaqDecision, FaqMatch
 from core.handoffs import relays
 from core.models import Feedback, Generation, Message, MessageRevision, Participant, Turn, tables
 
@@ -25,7 +28,7 @@ BATCH = 200
 """Messages that one statement is about, and that one transaction of retention locks."""
 
 _MESSAGE, _REVISION, _TURN, _GENERATION = tables(Message, MessageRevision, Turn, Generation)
-_FEEDBACK, _PERSON = tables(Feedback, Participant)
+_FEEDBACK, _PERSON, _DECISION, _MATCH = tables(Feedback, Participant, FaqDecision, FaqMatch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,17 @@ class Purged:
         )
 
 
-def purge(session: Session, message_ids: Sequence[int], now: datetime, older_than: datetime | None = None) -> Purged:
+def purge(
+    session: Session,
+    message_ids: Sequence[int],
+    now: datetime,
+    older_than: datetime | None = None,
+    *,
+    keep_offers: bool = False,
+) -> Purged:
     """Purge these Messages and all that came of them; with `older_than`, only what was written before it.
+
+    With `keep_offers`, what a question back offers can still be chosen: its entries stay (`drop_offers`).
 
     A Message of which nothing is left is noted as deleted. The caller has locked the Messages, then their Turns.
     """
@@ -58,6 +70,7 @@ def purge(session: Session, message_ids: Sequence[int], now: datetime, older_tha
         turns = session.execute(select(_TURN.c.id, _TURN.c.fence).where(_TURN.c.message_id.in_(batch))).all()
         conversation_ids = session.scalars(select(_MESSAGE.c.conversation_id).where(_MESSAGE.c.id.in_(batch)))
         answers, comments = _purge_answers(session, [turn.id for turn in turns], older_than)
+        _drop_matches(session, [turn.id for turn in turns], older_than, keep_offers=keep_offers)
         _blank(session, _REVISION, "text", _REVISION.c.message_id.in_(batch), _REVISION.c.created_at, older_than)
         messages = _note_deleted(session, batch, now, only_empty=older_than is not None)
         _drop_names(session, batch)
@@ -103,6 +116,37 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
+_ENDED_AT = func.coalesce(_GENERATION.c.finished_at, _GENERATION.c.created_at)
+
+
+def _drop_matches(
+    session: Session, turn_ids: Sequence[int], older_than: datetime | None, *, keep_offers: bool = False
+) -> None:
+    of_answers = select(_GENERATION.c.id).where(_GENERATION.c.turn_id.in_(turn_ids))
+    if older_than is not None:
+        of_answers = of_answers.where(older_than > _ENDED_AT)
+    if keep_offers:
+        asks = _DECISION.c.generation_id == _GENERATION.c.id, _DECISION.c.outcome == Given.ASK
+        of_answers = of_answers.where(~exists().where(*asks))
+    session.execute(delete(_MATCH).where(_MATCH.c.generation_id.in_(of_answers)))
+
+
+def drop_offers(session: Session, before: datetime) -> None:
+    """Drop what was offered, before then, to people who want nothing kept."""
+    offered = (
+        select(_DECISION.c.generation_id)
+        .join(_TURN, _TURN.c.id == _DECISION.c.turn_id)
+        .join(_PERSON, _PERSON.c.id == _TURN.c.participant_id)
+        .join(_MESSAGE, _MESSAGE.c.id == _TURN.c.message_id)
+        .where(
+            _PERSON.c.opted_out_at.is_not(None),
+            _MESSAGE.c.deleted_at < before,
+            _DECISION.c.outcome == Given.ASK,
+        )
+    )
+    session.execute(delete(_MATCH).where(_MATCH.c.generation_id.in_(offered)))
+
+
 def _purge_answers(session: Session, turn_ids: Sequence[int], older_than: datetime | None) -> tuple[int, int]:
     """Purge arguments, answers and the comments on them. Returns how many answers and comments had words."""
     session.execute(update(_TURN).where(_TURN.c.id.in_(turn_ids)).values(arguments={}))
@@ -114,8 +158,7 @@ def _purge_answers(session: Session, turn_ids: Sequence[int], older_than: dateti
             without = {**row.prompt, "arguments": {}}
             session.execute(update(_GENERATION).where(_GENERATION.c.id == row.id).values(prompt=without))
     of_turns = _GENERATION.c.turn_id.in_(turn_ids)
-    ended_at = func.coalesce(_GENERATION.c.finished_at, _GENERATION.c.created_at)
-    answers = _blank(session, _GENERATION, "text", of_turns, ended_at, older_than)
+    answers = _blank(session, _GENERATION, "text", of_turns, _ENDED_AT, older_than)
     session.execute(
         update(_GENERATION)
         .where(of_turns, _GENERATION.c.text == "", _GENERATION.c.token_ids.is_not(None))

@@ -15,7 +15,7 @@ import redis
 import structlog
 from redis.exceptions import RedisError
 
-from core import privacy, retention, turns
+from core import privacy, purging, retention, turns
 from core.copies import drop_copies
 from core.database import Database
 from core.errors import DatabaseUnavailable
@@ -122,6 +122,9 @@ class Reaper:
         if self._purging is None:
             if now < self._retention_due:
                 return
+            before = datetime.now(UTC) - timedelta(seconds=self._settings.stream_ttl_s)
+            with self._database.write() as session:
+                purging.drop_offers(session, before)
             self._purging = retention.purge_old(self._database, self._settings.retention_days, datetime.now(UTC))
         until = now + self._settings.reap_every_s * _RETENTION_SHARE
         for purged in self._purging:
