@@ -332,12 +332,23 @@ def faq_gaps(
     target: Annotated[
         Path | None, typer.Option("--out", help="File for the suggested entries, to be filled in and imported.")
     ] = None,
+    dismiss: Annotated[
+        str | None, typer.Option(metavar="GAP_ID", help="Show the gap with this gap_id of --json no more.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What people asked that no entry answered, or whose answer did not help: gathered and counted."""
     from pajama.commands import faq_gaps as command
 
-    command.show(collection=collection, workspace=workspace, days=days, limit=limit, target=target, as_json=as_json)
+    command.show(
+        collection=collection,
+        workspace=workspace,
+        days=days,
+        limit=limit,
+        target=target,
+        dismiss=dismiss,
+        as_json=as_json,
+    )
 
 
 @faq.command("eval")

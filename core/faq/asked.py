@@ -1,7 +1,7 @@
 """What was asked and not answered well, from SQL: questions that no entry answered, and answers that did not help.
 
-Reads only, and only what stands: purged words, words of people who opted out, and answers that were asked for anew are
-left out. Knows no likeness of questions; that is `gaps`.
+Reads what stands: purged words, words of people who opted out, and answers that were asked for anew are
+left out, and so is what was dismissed. Knows no likeness of questions; that is `gaps`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.faq.models import FaqCollection, FaqDecision, FaqEntry, FaqMatch, FaqVersion
@@ -81,6 +81,16 @@ def not_helpful(session: Session, workspace_id: int | None, since: datetime | No
     return _questions(session, chosen, NOT_HELPFUL)
 
 
+def dismiss(session: Session, turn_ids: Sequence[int], now: datetime) -> int:
+    """Have these questions in no report any more; what is asked anew is. Returns how many were in one."""
+    dismissed = 0
+    for i in range(0, len(turn_ids), _IDS_AT_ONCE):
+        these = _DECISION.c.turn_id.in_(turn_ids[i : i + _IDS_AT_ONCE]), _DECISION.c.dismissed_at.is_(None)
+        done: Any = session.execute(update(_DECISION).where(*these).values(dismissed_at=now))
+        dismissed += int(done.rowcount)
+    return dismissed
+
+
 def written_since(session: Session, moment: datetime) -> list[Written]:
     """The entries of all collections that were added or changed since."""
     rows = session.execute(
@@ -130,7 +140,8 @@ def names_of(session: Session, entry_ids: Iterable[int]) -> dict[int, EntryName]
 
 
 def _newest(workspace_id: int | None, since: datetime | None, limit: int) -> Any:
-    query = select(_DECISION).order_by(_DECISION.c.generation_id.desc()).limit(limit)
+    newest = select(_DECISION).order_by(_DECISION.c.generation_id.desc()).limit(limit)
+    query = newest.where(_DECISION.c.dismissed_at.is_(None))
     if workspace_id is not None:
         query = query.where(_DECISION.c.workspace_id == workspace_id)
     return query if since is None else query.where(_DECISION.c.created_at >= since)

@@ -66,7 +66,8 @@ class AnswerDraft(Value):
 class Gap(Value):
     """Questions that ask the same thing, as a suggested entry: `question` is their middle, `phrasings` the others.
 
-    `gap_id` is made of the question, so that the same gap has the same id from one report to the next.
+    `gap_id` is made of the question, so that the same gap has the same id from one report to the next. `turn_ids` are all
+    of its questions, to be dismissed.
     """
 
     gap_id: str
@@ -81,6 +82,7 @@ class Gap(Value):
     examples: tuple[Example, ...]
     nearest: Nearest | None
     draft: AnswerDraft | None
+    turn_ids: tuple[int, ...] = ()
 
 
 class GapReport(Value):
@@ -214,6 +216,7 @@ def _gap(wordings: Sequence[Wording], named: Mapping[int, EntryName], replies: M
         ),
         nearest=_nearest(times, named),
         draft=_draft(times, replies),
+        turn_ids=tuple(each.turn_id for each in times),
     )
 
 

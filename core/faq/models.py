@@ -85,7 +85,10 @@ class FaqVector(Base):
 
 
 class FaqDecision(Base):
-    """What was decided about one Generation. `thresholds` are those of that moment."""
+    """What was decided about one Generation. `thresholds` are those of that moment.
+
+    `dismissed_at`: an operator wants no entry written for the question, and it is in no report of gaps any more.
+    """
 
     __tablename__ = "faq_decision"
     __table_args__ = (Index(None, "workspace_id", "outcome", "generation_id"), Index(None, "turn_id"))
@@ -98,6 +101,7 @@ class FaqDecision(Base):
     thresholds: Mapped[dict[str, Any]]
     embedder: Mapped[str | None] = mapped_column(String(120))
     created_at: Mapped[datetime]
+    dismissed_at: Mapped[datetime | None]
 
 
 class FaqMatch(Base):

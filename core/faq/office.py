@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from core.database import AsyncDatabase
 from core.errors import FaqChanged, NotFound
-from core.faq import collections, editing, matches
+from core.faq import asked, collections, editing, matches
 from core.faq.calibration import Calibration
 from core.faq.changes import Changes, compare
 from core.faq.collections import CollectionView, StoredEntry, VersionView
@@ -176,6 +176,10 @@ class FaqOffice:
         reply = await self._desk.ask(GapsRequest(workspace_id=workspace_id, collection=collection, days=days))
         assert reply.gaps is not None
         return reply.gaps
+
+    async def dismiss(self, turn_ids: Sequence[int]) -> int:
+        """Have these questions in no report any more. Returns how many were in one."""
+        return await self._database.write(asked.dismiss, turn_ids, _now())
 
     async def calibrate(self, collection_id: int, target_risk: float, uncovered_share: float) -> Calibration:
         """Measure a collection and keep what that gives. Raises NoWorker."""

@@ -9,8 +9,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from core.database import Database
 from core.errors import NotFound, SettingsError
-from core.faq import collections, gaps
+from core.faq import asked, collections, gaps
 from core.faq.entry import Entry, key_of
 from core.faq.files import form_of
 from core.faq.gaps import Gap, GapReport
@@ -19,9 +20,19 @@ from pajama.console import err, out, print_json, settings_of
 
 
 def show(
-    *, collection: str | None, workspace: str, days: int | None, limit: int, target: Path | None, as_json: bool
+    *,
+    collection: str | None,
+    workspace: str,
+    days: int | None,
+    limit: int,
+    target: Path | None,
+    dismiss: str | None,
+    as_json: bool,
 ) -> None:
-    """Print the gaps, those asked most first; with `target`, write them as entries without answers."""
+    """Print the gaps, those asked most first; with `target`, write them as entries without answers.
+
+    With `dismiss`, the id of a gap, have it shown no more instead.
+    """
     settings = settings_of("faq")
     since = None if days is None else datetime.now(UTC) - timedelta(days=days)
     with opened(settings) as database:
@@ -32,6 +43,9 @@ def show(
         found = gaps.report(
             database, embedder_of(settings), workspace_id=workspace_id, collection=collection, since=since
         )
+        if dismiss is not None:
+            _dismiss(database, found, dismiss)
+            return
     chosen = found.gaps[:limit]
     if target is not None:
         _write(chosen, target)
@@ -39,6 +53,15 @@ def show(
         print_json(found.model_copy(update={"gaps": chosen, "more": _left(found, limit)}).model_dump(mode="json"))
     else:
         _show(found, limit)
+
+
+def _dismiss(database: Database, found: GapReport, gap_id: str) -> None:
+    gap = next((each for each in found.gaps if each.gap_id == gap_id), None)
+    if gap is None:
+        raise NotFound(f"There is no gap {gap_id!r}; `pajama faq gaps --json` tells each gap_id.")
+    with database.write() as session:
+        count = asked.dismiss(session, gap.turn_ids, datetime.now(UTC))
+    out.print(f"{count} questions are dismissed.")
 
 
 def entries_of(chosen: tuple[Gap, ...]) -> list[Entry]:

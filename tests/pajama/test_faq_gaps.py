@@ -74,6 +74,14 @@ def test_suggestions_are_filled_in_imported_and_no_gaps_any_more(pajama: Pajama,
     )
 
 
+def test_a_gap_is_dismissed_by_its_id(pajama: Pajama, people: People) -> None:
+    first, second = (gap["gap_id"] for gap in pajama.json("faq", "gaps", **WORDS)["gaps"])
+    assert pajama.run("faq", "gaps", "--dismiss", first, **WORDS).stdout == "3 questions are dismissed.\n"
+    assert [gap["gap_id"] for gap in pajama.json("faq", "gaps", **WORDS)["gaps"]] == [second]
+    again = pajama.run("faq", "gaps", "--dismiss", first, **WORDS)
+    assert again.returncode == 1 and f"no gap '{first}'" in again.stderr
+
+
 def test_it_is_listed_how_often_an_entry_was_given_and_helped(pajama: Pajama, people: People) -> None:
     assert "shop: 1 entries, revision 1, not calibrated · given 1, helpful 1, not 0" in pajama.run("faq", "list").stdout
     assert "hours: When are you open? · given 1, helpful 1, not 0" in pajama.run("faq", "list", "shop").stdout

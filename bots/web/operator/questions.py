@@ -11,7 +11,7 @@ from bots.texts import text
 from bots.web.language import language_of
 from bots.web.operator.badges import PATH
 from bots.web.operator.collections import Office, Short
-from bots.web.operator.schemas import RiskBody, RiskRequest, TriedBody, TryRequest
+from bots.web.operator.schemas import DismissRequest, RiskBody, RiskRequest, TriedBody, TryRequest
 from bots.web.operator.signing_in import OPERATORS_ONLY
 from core.faq.calibration import MODES, Calibration
 from core.faq.gaps import GapReport
@@ -41,6 +41,12 @@ async def gaps(
 ) -> GapReport:
     """What was asked and not answered."""
     return await office.gaps(workspace, collection or None, days or None)
+
+
+@router.post("/gaps/dismiss", status_code=204)
+async def dismiss(given: DismissRequest, office: Office) -> None:
+    """Show these questions no more."""
+    await office.dismiss(given.turn_ids)
 
 
 @router.get("/collections/{collection_id}/risk")

@@ -13,6 +13,7 @@ from core.faq.changes import Changes
 from core.faq.collections import StoredEntry, VersionView
 from core.faq.desk import MAX_TRIED_CHARS, Tried
 from core.faq.entry import MAX_ANSWER_CHARS, MAX_KEY_CHARS, MAX_QUESTION_CHARS, Draft, Entry
+from core.faq.gaps import MOST_QUESTIONS
 from core.faq.matches import Helpfulness
 from core.faq.office import EntryRow, Shown
 from core.handoffs.views import HandoffView
@@ -79,6 +80,12 @@ class SettingRequest(Request):
     workspace: Text
     name: Text
     value: Annotated[str, StringConstraints(max_length=20_000)] | None
+
+
+class DismissRequest(Request):
+    """Questions of gaps for which nobody wants an entry."""
+
+    turn_ids: Annotated[list[int], Field(min_length=1, max_length=2 * MOST_QUESTIONS)]
 
 
 class StaffRequest(Request):

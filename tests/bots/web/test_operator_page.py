@@ -119,6 +119,18 @@ def test_from_a_file_to_an_answer_and_from_a_gap_to_another(bookshop: Shop, page
     expect(page.locator("#view").get_by_text("Nothing was asked that no entry answered.")).to_be_visible()
 
 
+def test_a_gap_is_dismissed(bookshop: Shop, page: Page) -> None:
+    name = collection(page, bookshop)
+    question = f"Do you sell the lamps of {name}?"
+    bookshop.people.ask(question, collection=name)
+    opened(page, bookshop, f"/gaps?collection={name}")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.locator("#view").get_by_text("Dismissed:")).to_be_visible()
+    expect(page.get_by_role("heading", name=question)).to_be_focused()
+    opened(page, bookshop, f"/gaps?collection={name}")
+    expect(page.locator("#view").get_by_text("Nothing was asked that no entry answered.")).to_be_visible()
+
+
 def test_an_entry_is_added_changed_and_retired(bookshop: Shop, page: Page) -> None:
     name = collection(page, bookshop)
     page.get_by_role("navigation", name=name).get_by_role("link", name="Entries").click()

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from core import conversations, privacy
-from core.faq import gaps
+from core.faq import asked, gaps
 from core.faq.asked import Asked
 from core.faq.gaps import Gap, GapReport, gather
 from core.faq.models import FaqEntry
@@ -169,6 +169,21 @@ def test_words_that_were_purged_forgotten_or_never_to_be_kept_are_in_no_report(p
         privacy.forget(session, someone, people.now)
         privacy.opt(session, "web", "silent", out=True, now=people.now)
     assert [gap.question for gap in found(people).gaps] == ["Something of kept that nobody else asks"]
+
+
+def test_what_was_dismissed_comes_back_when_it_is_asked_anew(people: People) -> None:
+    for words in ("Do you deliver?", "do you deliver", "Where are you?"):
+        people.ask(words)
+    gap = next(each for each in found(people).gaps if each.count == 2)
+    for count in (2, 0):
+        with people.database.write() as session:
+            assert asked.dismiss(session, gap.turn_ids, people.now) == count
+    assert [each.question for each in found(people).gaps] == ["Where are you?"]
+    people.ask("Do you deliver?")
+    assert sorted((each.question, each.count) for each in found(people).gaps) == [
+        ("Do you deliver?", 1),
+        ("Where are you?", 1),
+    ]
 
 
 def test_only_the_answer_that_stands_counts(people: People) -> None:

@@ -50,6 +50,7 @@ export const api = {
   measure: (id, given) => call("POST", `${of(id)}/risk`, { json: given }),
   try: (given) => call("POST", "/try", { json: given }),
   gaps: (query) => call("GET", "/gaps", { query }),
+  dismiss: (turnIds) => call("POST", "/gaps/dismiss", { json: { turn_ids: turnIds } }),
   handoffs: (query) => call("GET", "/handoffs", { query }),
   handoff: (id) => call("GET", `/handoffs/${id}`),
   claim: (id, name) => call("POST", `/handoffs/${id}/claim`, { json: { name } }),

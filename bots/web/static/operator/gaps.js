@@ -43,13 +43,22 @@ function gapItem(gap, collections) {
     place.replaceChildren(...(opened ? [] : [acceptForm(gap, collections, item)]));
     if (!opened) place.querySelector("input, select, textarea")?.focus();
   });
+  const failure = h("p", { class: "failure", role: "alert" });
+  const dismissal = h("button", { type: "button" }, say("operator_dismiss_gap"));
+  dismissal.addEventListener("click", () =>
+    attempt(failure, async () => {
+      await api.dismiss(gap.turn_ids);
+      dismissed(item);
+    }, [dismissal, open]),
+  );
   const told = say("operator_gap_asked", { count: number(gap.count), people: number(gap.people), day: day(gap.last_asked_at) });
   item.append(
     h("h3", { dir: "auto" }, gap.question),
     h("p", { class: "muted" }, [told, ...outcomes, gap.language].filter(Boolean).join(" · ")),
     gap.nearest ? h("p", { class: "muted", dir: "auto" }, say("operator_gap_nearest", { question: gap.nearest.question, collection: gap.nearest.collection })) : "",
     examples(gap),
-    h("div", { class: "buttons" }, open),
+    h("div", { class: "buttons" }, dismissal, open),
+    failure,
     place,
   );
   return item;
@@ -83,6 +92,15 @@ function acceptForm(gap, collections, item) {
     }, [save, extend]),
   );
   return form;
+}
+
+function dismissed(item) {
+  const note = h("p", { class: "note" });
+  const heading = item.querySelector("h3");
+  heading.tabIndex = -1;
+  item.replaceChildren(heading, note);
+  heading.focus();
+  done(note, say("operator_dismissed"));
 }
 
 function accepted(item, collectionId, saved) {
