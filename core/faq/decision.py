@@ -57,6 +57,10 @@ class Match:
     probability: float
 
 
+SAME_WORDS = "same_words"
+"""The reason where the owner wrote just this question, for one entry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do, with whom it was decided, best match first. `reason` is a word for `why`.
@@ -88,7 +92,7 @@ def decide(hits: Sequence[Hit], sureness: Sureness) -> Decision:
     same = [hit for hit in hits if hit.same]
     if len(same) == 1:  # the owner wrote just this question, for just one entry
         hits = [same[0], *(hit for hit in hits if hit is not same[0])]
-        return Decision(Outcome.ANSWER, "same_words", _matches(hits, 1.0, 1.0), 1.0, 1.0, limits)
+        return Decision(Outcome.ANSWER, SAME_WORDS, _matches(hits, 1.0, 1.0), 1.0, 1.0, limits)
     matches = _matches(hits, first, among)
     if first >= limits.answer:
         outcome, reason = Outcome.ANSWER, "sure"

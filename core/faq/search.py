@@ -19,7 +19,7 @@ from core.errors import ModelUnavailable, NotFound
 from core.faq import collections, matches
 from core.faq.calibration import Calibration, Mode, default, mode_of
 from core.faq.classifier import Matrix
-from core.faq.decision import Decision, Outcome, Sureness, decide
+from core.faq.decision import SAME_WORDS, Decision, Outcome, Sureness, decide
 from core.faq.embedding import Embedder
 from core.faq.index import CollectionIndex, Question
 from core.faq.passages import AMONG, reference_of
@@ -142,25 +142,35 @@ class FaqSearch:
     ) -> Verdict:
         """What to do with a question of this Workspace; `names` restricts the collections.
 
-        By words alone where the embedder fails.
+        By words alone where the embedder fails, and where an owner wrote just this question: to embed it takes longer
+        than all the rest, and would change nothing.
         """
         seen = [
             shelf
             for shelf in self._shelves.values()
             if shelf.workspace_id in (None, workspace_id) and (names is None or shelf.name in names)
         ]
+        for shelf in seen:
+            question = shelf.index.question_in_words(text)
+            if question.plain in shelf.index.snapshot.said:
+                verdict = self._verdict(shelf, question, limit, day)
+                if verdict.decision.reason == SAME_WORDS:
+                    return verdict
         best: Verdict | None = None
         vector = None
         for shelf in seen:
             question = self._question(shelf.index, text, vector)
             vector = question.vector
-            snapshot = shelf.index.snapshot
-            mode = mode_of(snapshot, meaning=question.vector is not None)
-            sureness, source = _sureness(shelf.calibration, mode)
-            decision = decide(snapshot.search(question, max(limit, AMONG), day=day), sureness)
-            verdict = Verdict(decision, shelf.name, snapshot.revision, mode, source, self.embedder_revision)
+            verdict = self._verdict(shelf, question, limit, day)
             best = verdict if best is None or _order(verdict) > _order(best) else best
         return best or nothing("no_collection")
+
+    def _verdict(self, shelf: _Shelf, question: Question, limit: int, day: date) -> Verdict:
+        snapshot = shelf.index.snapshot
+        mode = mode_of(snapshot, meaning=question.vector is not None)
+        sureness, source = _sureness(shelf.calibration, mode)
+        decision = decide(snapshot.search(question, max(limit, AMONG), day=day), sureness)
+        return Verdict(decision, shelf.name, snapshot.revision, mode, source, self.embedder_revision)
 
     def index_of(self, collection_id: int) -> CollectionIndex:
         """The index of one collection, fresh by the last `refresh`. Raises NotFound."""

@@ -38,6 +38,20 @@ def test_the_curated_answer_is_found_and_something_else_is_not(shelf: Shelf, emb
     assert refused.outcome is Outcome.ABSTAIN
 
 
+def test_what_the_owner_wrote_is_answered_without_the_embedder(shelf: Shelf) -> None:
+    embedder = Trigrams()
+    shelf.create()
+    shelf.upsert(HOURS, PARKING)
+    search = FaqSearch(shelf.database, embedder)
+    search.refresh()
+    known = len(embedder.embedded)
+    verdict = search.search(None, "what are the OPENING HOURS", day=DAY)
+    assert (verdict.outcome, verdict.decision.matches[0].hit.stored.entry) == (Outcome.ANSWER, HOURS)
+    assert len(embedder.embedded) == known
+    search.search(None, "opening hours today", day=DAY)
+    assert embedder.embedded[known:] == ["opening hours today"]
+
+
 def test_a_workspace_is_answered_from_its_own_collections_and_those_of_all(shelf: Shelf) -> None:
     mine, other = shelf.workspace("mine"), shelf.workspace("other")
     shelf.create("own", mine)
