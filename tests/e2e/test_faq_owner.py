@@ -1,4 +1,4 @@
-"""A shop owner's first day, in a real browser on a whole stack: a file becomes answers, a gap becomes another answer."""
+"""A shop owner's first day, in two browsers on a whole stack: a file becomes answers, a human helps, a gap is closed."""
 
 from __future__ import annotations
 
@@ -82,6 +82,18 @@ def test_a_file_becomes_answers_and_a_gap_becomes_another(up: Up, browser: Brows
     say(visitor, UNKNOWN)
     ended(visitor)
     expect(visitor.locator(".turn").last).to_contain_text(text("faq_unknown"))
+
+    say(visitor, "/human I bought it here")
+    expect(visitor.locator("#handoff")).to_contain_text(text("handoff_unstaffed"))
+    owner.get_by_role("link", name="Hand-offs").click()
+    owner.get_by_role("link", name="I bought it here").click()
+    owner.get_by_label("Your name").fill("Bo")
+    owner.get_by_role("button", name="Claim").click()
+    owner.get_by_label("Your reply").fill("Bring it on Monday.")
+    owner.get_by_role("button", name="Send").click()
+    expect(visitor.locator(".line[data-speaker=staff]")).to_contain_text("Bring it on Monday.")
+    owner.get_by_role("button", name="Give back").click()
+    expect(visitor.locator("#handoff")).to_have_attribute("data-state", "released")
 
     owner.get_by_role("link", name="Gaps").click()
     expect(owner.get_by_role("heading", name=UNKNOWN)).to_be_visible()
