@@ -20,7 +20,8 @@ from core.database import Database
 from core.errors import PajamaError
 from core.faq import collections, desk, gaps
 from core.faq.calibration import Calibration, calibrate
-from core.faq.desk import CalibrateRequest, Envelope, Failure, GapsRequest, Reply, TryRequest
+from core.faq.desk import AnyRequest, CalibrateRequest, Envelope, EvaluateRequest, Failure, GapsRequest, Reply
+from core.faq.evaluation import Labelled
 from core.faq.search import FaqSearch
 from core.redis import desk_key, desk_open_key, desk_reply_key
 
@@ -89,12 +90,15 @@ class OperatorsDesk:
         log.info("A request of an operator was answered.", action="desk_answered", kind=kind, took_ms=took_ms)
         return reply
 
-    def _done(self, request: TryRequest | GapsRequest | CalibrateRequest) -> Reply:
+    def _done(self, request: AnyRequest) -> Reply:
         search = self._search()
         if isinstance(request, GapsRequest):
             return Reply(gaps=self._gaps(request, search))
         if isinstance(request, CalibrateRequest):
             return Reply(calibration=self._calibrate(request, search))
+        if isinstance(request, EvaluateRequest):
+            questions = [Labelled(each.text, each.key) for each in request.questions]
+            return Reply(report=search.evaluate(request.collection_id, questions))
         verdict = search.search(
             request.workspace_id, request.text, day=_now().date(), limit=_MATCHES, names=request.names
         )

@@ -1,7 +1,7 @@
 """Desk: what an operator's page asks of a worker about FAQs, over Redis, and what it is told.
 
 A page has no model, and a question tried by words alone would not be decided as people's are. So whoever keeps the
-indexes answers: try a question, gather the gaps, calibrate. A request waits in one list for the first worker that is
+indexes answers: try a question, gather the gaps, calibrate, evaluate. A request waits in one list for the first worker that is
 free; its reply is fetched once and otherwise gone within a minute. Nothing here is a Turn: a lost request is asked again.
 """
 
@@ -17,13 +17,17 @@ from pydantic import Field, TypeAdapter, ValidationError
 from core.errors import NotFound, NoWorker, PajamaError, QueueUnavailable
 from core.faq.calibration import Calibration
 from core.faq.decision import Thresholds
+from core.faq.entry import MAX_KEY_CHARS, MAX_QUESTION_CHARS
+from core.faq.evaluation import Report
 from core.faq.gaps import GapReport
 from core.faq.search import Verdict
 from core.redis import desk_key, desk_open_key, desk_reply_key, translated
 from core.values import Value
 
 MAX_TRIED_CHARS = 2_000
-PATIENCE_S = {"try": 30.0, "gaps": 120.0, "calibrate": 540.0}
+MAX_EVALUATED = 5_000
+"""Labelled questions that are asked for a page; `pajama faq eval` takes more."""
+PATIENCE_S = {"try": 30.0, "gaps": 120.0, "calibrate": 540.0, "evaluate": 540.0}
 """How long each may take, the wait for a worker that is busy with another one included."""
 REPLY_S = 60
 OPEN_S, BUSY_S = 10, 600
@@ -59,7 +63,23 @@ class CalibrateRequest(Value):
     uncovered_share: Annotated[float, Field(ge=0, le=0.9)]
 
 
-Request = Annotated[TryRequest | GapsRequest | CalibrateRequest, Field(discriminator="kind")]
+class LabelledQuestion(Value):
+    """A question, and the key of the entry that answers it; empty where none does."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARS)]
+    key: Annotated[str, Field(max_length=MAX_KEY_CHARS)]
+
+
+class EvaluateRequest(Value):
+    """Put labelled questions to a collection, and tell how it did."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    collection_id: int
+    questions: Annotated[tuple[LabelledQuestion, ...], Field(min_length=1, max_length=MAX_EVALUATED)]
+
+
+AnyRequest = TryRequest | GapsRequest | CalibrateRequest | EvaluateRequest
+Request = Annotated[AnyRequest, Field(discriminator="kind")]
 
 
 class Envelope(Value):
@@ -114,6 +134,7 @@ class Reply(Value):
     tried: Tried | None = None
     gaps: GapReport | None = None
     calibration: Calibration | None = None
+    report: Report | None = None
     failure: Failure | None = None
 
 
@@ -158,7 +179,7 @@ class DeskClient:
     def __init__(self, client: redis.asyncio.Redis, prefix: str) -> None:
         self._client, self._prefix = client, prefix
 
-    async def ask(self, request: TryRequest | GapsRequest | CalibrateRequest) -> Reply:
+    async def ask(self, request: AnyRequest) -> Reply:
         """The reply of the first worker that is free.
 
         Raises NoWorker where none takes requests or none replied in time, NotFound, QueueUnavailable, and PajamaError

@@ -25,8 +25,15 @@ _NONE = ("", "-", "oos", "out_of_scope", "none")
 
 def read_labelled(path: Path, keys: Collection[str], *, encoding: str = "") -> list[Labelled]:
     """The questions of a file, whose keys have to be among `keys`. Raises FaqFileRefused."""
-    text = decode(content_of(path), path.name, encoding)
-    rows = _json_rows(text) if path.suffix.lower() in (".jsonl", ".ndjson") else _table_rows(text)
+    return read_bytes(content_of(path), path.name, keys, encoding=encoding)
+
+
+def read_bytes(
+    content: bytes, name: str, keys: Collection[str], *, encoding: str = "", most: int = MAX_QUESTIONS
+) -> list[Labelled]:
+    """The same of a file's `content`. Raises FaqFileRefused."""
+    text = decode(content, name, encoding)
+    rows = _json_rows(text) if name.lower().endswith((".jsonl", ".ndjson")) else _table_rows(text)
     questions: list[Labelled] = []
     problems: list[Problem] = []
     for line, row in rows:
@@ -35,13 +42,13 @@ def read_labelled(path: Path, keys: Collection[str], *, encoding: str = "") -> l
             problems.append(made)
         else:
             questions.append(made)
-        if len(questions) > MAX_QUESTIONS:
-            problems.append(Problem(line, f"More than {MAX_QUESTIONS} questions are not taken at once."))
+        if len(questions) > most:
+            problems.append(Problem(line, f"More than {most} questions are not taken at once."))
             break
     if not questions and not problems:
         problems = [Problem(0, "It holds no questions.")]
     if problems:
-        raise FaqFileRefused(path.name, problems)
+        raise FaqFileRefused(name, problems)
     return questions
 
 

@@ -24,10 +24,21 @@ from core.faq import asked, collections, editing, matches
 from core.faq.calibration import Calibration
 from core.faq.changes import Changes, compare
 from core.faq.collections import CollectionView, StoredEntry, VersionView
-from core.faq.desk import CalibrateRequest, DeskClient, GapsRequest, Tried, TryRequest
+from core.faq.desk import (
+    MAX_EVALUATED,
+    CalibrateRequest,
+    DeskClient,
+    EvaluateRequest,
+    GapsRequest,
+    LabelledQuestion,
+    Tried,
+    TryRequest,
+)
 from core.faq.entry import Draft, Entry
+from core.faq.evaluation import Report
 from core.faq.files import form_of, read_bytes
 from core.faq.gaps import GapReport
+from core.faq.labelled import read_bytes as read_questions
 from core.faq.matches import Helpfulness
 from core.models import Workspace
 from core.workspaces import workspace_id_of
@@ -189,6 +200,17 @@ class FaqOffice:
         assert reply.calibration is not None
         return reply.calibration
 
+    async def evaluate(self, collection_id: int, file: File) -> Report:
+        """How a collection does on a file of labelled questions. Raises FaqFileRefused, NoWorker."""
+        keys = await self._database.read(_keys, collection_id)
+        labelled = await asyncio.to_thread(
+            read_questions, file.content, file.name, keys, encoding=file.encoding, most=MAX_EVALUATED
+        )
+        questions = tuple(LabelledQuestion(text=each.text, key=each.key) for each in labelled)
+        reply = await self._desk.ask(EvaluateRequest(collection_id=collection_id, questions=questions))
+        assert reply.report is not None
+        return reply.report
+
     async def workspaces(self, limit: int = 200) -> list[str]:
         """The newest Workspaces, as `platform:id`."""
         return await self._database.read(_workspaces, limit)
@@ -244,6 +266,11 @@ def _entry(session: Session, collection_id: int, key: str) -> tuple[StoredEntry,
 def _everything(session: Session, collection_id: int) -> tuple[str, list[Entry]]:
     name = collections.get(session, collection_id).name
     return name, list(collections.current(session, collection_id).values())
+
+
+def _keys(session: Session, collection_id: int) -> set[str]:
+    collections.get(session, collection_id)
+    return set(collections.current(session, collection_id))
 
 
 def _read(file: File) -> list[Entry]:

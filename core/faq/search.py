@@ -7,7 +7,7 @@ made with the same embedder, else with the defaults. Knows no Turn and no model.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -21,6 +21,7 @@ from core.faq.calibration import Calibration, Mode, default, mode_of
 from core.faq.classifier import Matrix
 from core.faq.decision import SAME_WORDS, Decision, Outcome, Sureness, decide
 from core.faq.embedding import Embedder
+from core.faq.evaluation import Labelled, Report, ask_all, report
 from core.faq.index import CollectionIndex, Question
 from core.faq.passages import AMONG, reference_of
 from core.recipes import Passage
@@ -178,6 +179,12 @@ class FaqSearch:
         if shelf is None:
             raise NotFound(f"There is no collection {collection_id}.")
         return shelf.index
+
+    def evaluate(self, collection_id: int, questions: Sequence[Labelled]) -> Report:
+        """How one collection does on labelled questions, as it is now. Raises NotFound, ModelUnavailable."""
+        asked = ask_all(self.index_of(collection_id), questions)
+        calibration = self._shelves[collection_id].calibration
+        return report(asked, calibration.sureness if calibration is not None else default)
 
     @property
     def embedder(self) -> Embedder | None:

@@ -1,4 +1,4 @@
-"""The routes of what a worker is asked: trying a question, gaps, and measuring a collection."""
+"""The routes of what a worker is asked: trying a question, gaps, measuring and evaluating a collection."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from bots.web.operator.collections import Office, Short
 from bots.web.operator.schemas import DismissRequest, RiskBody, RiskRequest, TriedBody, TryRequest
 from bots.web.operator.signing_in import OPERATORS_ONLY
 from core.faq.calibration import MODES, Calibration
+from core.faq.evaluation import Report
 from core.faq.gaps import GapReport
+from core.faq.office import File
 from core.faq.plot import Wording, curves, svg
+
+EVALUATE_PATH = "/evaluation"
 
 router = APIRouter(prefix=f"{PATH}/api", dependencies=OPERATORS_ONLY)
 
@@ -60,6 +64,18 @@ async def measure(collection_id: int, given: RiskRequest, request: Request, offi
     """Measure a collection, and keep its thresholds."""
     made = await office.calibrate(collection_id, given.target_risk, given.uncovered_share)
     return _risk_body(made, request)
+
+
+@router.post(f"/collections/{{collection_id}}{EVALUATE_PATH}")
+async def evaluate(
+    collection_id: int,
+    request: Request,
+    office: Office,
+    name: Annotated[str, Query(min_length=1, max_length=200)],
+    encoding: Annotated[str, Query(max_length=20)] = "",
+) -> Report:
+    """How the collection does on the labelled questions of a file (the body, as it is). Keeps nothing."""
+    return await office.evaluate(collection_id, File(name.rpartition("/")[2] or name, await request.body(), encoding))
 
 
 def _risk_body(stored: Calibration | dict[str, Any] | None, request: Request) -> RiskBody:

@@ -13,6 +13,7 @@ from bots.web.language import language_of
 from bots.web.operator import collections, handoffs, questions, settings, signing_in
 from bots.web.operator.badges import PATH, Badges
 from bots.web.operator.collections import IMPORT_PATH, MAX_IMPORT_BYTES
+from bots.web.operator.questions import EVALUATE_PATH
 from bots.web.refusals import Refused
 
 MAX_FORM_BYTES = 1 << 20
@@ -40,7 +41,7 @@ def install(app: FastAPI, badges: Badges) -> None:
 def body_limit(badges: Badges, scope: Scope) -> int:
     """How many bytes a request may bring: a file or a long form from an operator, from anyone else a message."""
     path: str = scope["path"]
-    is_file = path.startswith(f"{PATH}/api/collections/") and path.endswith(IMPORT_PATH)
+    is_file = path.startswith(f"{PATH}/api/collections/") and path.endswith((IMPORT_PATH, EVALUATE_PATH))
     if not path.startswith(f"{PATH}/api/") or not badges.worn(scope):
         return MAX_BODY_BYTES
     return MAX_IMPORT_BYTES if is_file else MAX_FORM_BYTES

@@ -326,6 +326,19 @@ class TestQuestions:
         for wrong in (0, 0.9, "much"):
             assert refused(operator.post(f"{made}/risk", json={"target_risk": wrong})) == (422, "invalid")
 
+    def test_a_collection_is_asked_the_labelled_questions_of_a_file(self, operator: httpx.Client, made: str) -> None:
+        file = b"question,key\nWhere do I park?,parking\nWho painted the Mona Lisa?,\n"
+        found = operator.post(f"{made}/evaluation", params={"name": "asked.csv"}, content=file).json()
+        assert (found["questions"], found["covered"], found["uncovered"]) == (2, 1, 1)
+        assert (found["top_1"], found["answered_rightly"], found["uncovered_answered"]) == (1.0, 1.0, 0.0)
+        assert operator.get(f"{made}/risk").json()["calibration"] is None
+        wrong = operator.post(
+            f"{made}/evaluation", params={"name": "asked.csv"}, content=b"question,key\nWhere?,nowhere\n"
+        )
+        assert wrong.status_code == 422
+        (problem,) = wrong.json()["error"]["problems"]
+        assert problem["line"] == 2 and "'nowhere'" in problem["text"]
+
 
 class TestSettings:
     def test_the_pages_own_workspace_is_managed(self, operator: httpx.Client) -> None:

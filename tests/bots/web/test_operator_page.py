@@ -204,6 +204,12 @@ def test_a_collection_is_measured_and_its_curve_has_the_pages_colours(
     dark = page.evaluate(colour)
     page.emulate_media(color_scheme="light")
     assert dark != page.evaluate(colour)
+    asked = tmp_path / "asked.csv"
+    asked.write_text("question,key\nword3 sign3,word3-sign3\nWho painted the Mona Lisa?,\n")
+    page.get_by_label("File").set_input_files(asked)
+    page.get_by_role("button", name="Ask them all").click()
+    expect(page.get_by_role("row", name="The right entry comes first")).to_contain_text("100%", timeout=60_000)
+    expect(page.get_by_role("row", name="Uncovered questions that are answered all the same")).to_contain_text("0%")
 
 
 def test_the_pages_own_workspace_gets_a_persona(bookshop: Shop, page: Page) -> None:

@@ -48,6 +48,7 @@ export const api = {
   exportPath: (id, form) => `${ROOT}${of(id)}/export?form=${form}`,
   risk: (id) => call("GET", `${of(id)}/risk`),
   measure: (id, given) => call("POST", `${of(id)}/risk`, { json: given }),
+  evaluate: (id, file, query) => call("POST", `${of(id)}/evaluation`, { file, query: { name: file.name, ...query } }),
   try: (given) => call("POST", "/try", { json: given }),
   gaps: (query) => call("GET", "/gaps", { query }),
   dismiss: (turnIds) => call("POST", "/gaps/dismiss", { json: { turn_ids: turnIds } }),

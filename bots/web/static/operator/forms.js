@@ -3,6 +3,10 @@
 import { announceNow } from "../announcer.js";
 import { h } from "./dom.js";
 
+/** Encodings that a file may have; without one it says so itself, by its first bytes. */
+export const ENCODINGS = [["", "UTF-8 / UTF-16"], ["gb18030", "GB18030 (GBK)"], ["big5", "Big5"], ["shift_jis", "Shift JIS"],
+  ["euc_kr", "EUC-KR"], ["cp1252", "Windows-1252"], ["cp1251", "Windows-1251"]];
+
 /** Run `send` when the form is submitted; what is refused stands in `failure`, each problem on a line of its own. */
 export function submitting(form, failure, send) {
   form.noValidate = false;

@@ -4,11 +4,9 @@ import { number, say } from "../texts.js";
 import { api } from "./api.js";
 import { head } from "./collection.js";
 import { choice, field, h } from "./dom.js";
-import { attempt, done, submitting } from "./forms.js";
+import { ENCODINGS, attempt, done, submitting } from "./forms.js";
 
 const FORMS = [["csv", "CSV"], ["json", "JSON"], ["jsonl", "JSON Lines"], ["yaml", "YAML"], ["md", "Markdown"]];
-const ENCODINGS = [["", "UTF-8 / UTF-16"], ["gb18030", "GB18030 (GBK)"], ["big5", "Big5"], ["shift_jis", "Shift JIS"],
-  ["euc_kr", "EUC-KR"], ["cp1252", "Windows-1252"], ["cp1251", "Windows-1251"]];
 const MAX_FILE_BYTES = Number(document.body.dataset.maxFileBytes);
 
 export async function show([id]) {

@@ -3,14 +3,54 @@
 import { number, percent, say } from "../texts.js";
 import { api } from "./api.js";
 import { head } from "./collection.js";
-import { field, h } from "./dom.js";
-import { done, submitting } from "./forms.js";
+import { choice, field, h } from "./dom.js";
+import { ENCODINGS, done, submitting } from "./forms.js";
 
 export async function show([id]) {
   const each = await api.collection(id);
   const told = await api.risk(id);
   const report = h("div", {}, ...drawn(told));
-  return [head(each, "/risk"), targetForm(id, told.calibration, report), report];
+  return [head(each, "/risk"), targetForm(id, told.calibration, report), report, labelledForm(id)];
+}
+
+/** Questions with the keys of their entries, from a file: how the collection does on them. */
+function labelledForm(id) {
+  const file = h("input", { type: "file", required: true, accept: ".csv,.tsv,.jsonl,.ndjson" });
+  const encoding = choice(ENCODINGS, "");
+  const failure = h("div", { class: "failure", role: "alert" });
+  const note = h("p", { class: "note" });
+  const shown = h("div", {});
+  const form = h(
+    "form",
+    { class: "card" },
+    h("h3", {}, say("operator_evaluate")),
+    h("p", { class: "muted" }, say("operator_evaluate_more")),
+    h("div", { class: "row" }, field(say("operator_file"), file), field(say("operator_encoding"), encoding)),
+    failure,
+    note,
+    h("div", { class: "buttons" }, h("button", { type: "submit" }, say("operator_evaluate_do"))),
+    shown,
+  );
+  file.addEventListener("change", () => shown.replaceChildren()); // the figures are of another file
+  submitting(form, failure, async () => {
+    shown.replaceChildren();
+    note.replaceChildren(say("operator_measuring"));
+    try {
+      const found = await api.evaluate(id, file.files[0], { encoding: encoding.value });
+      done(note, say("operator_evaluated", { covered: number(found.covered), uncovered: number(found.uncovered) }));
+      shown.replaceChildren(figures(found));
+    } catch (error) {
+      note.replaceChildren();
+      throw error;
+    }
+  });
+  return form;
+}
+
+function figures(found) {
+  const shares = ["top_1", "top_5", "answered", "answered_rightly", "answered_wrongly", "uncovered_answered"];
+  const rows = shares.map((name) => h("tr", {}, h("th", { scope: "row" }, say(`operator_share_${name}`)), h("td", {}, percent(found[name]))));
+  return h("div", { class: "table", tabIndex: 0 }, h("table", {}, h("tbody", {}, rows)));
 }
 
 function targetForm(id, made, report) {
