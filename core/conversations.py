@@ -7,6 +7,7 @@ are passed on to them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -426,6 +427,18 @@ def places_of_event(session: Session, platform: str, workspace: str, event_id: s
     )
     keys = {"platform": platform, "workspace": workspace}
     return [Place.model_validate({**keys, "conversation": conversation}) for conversation in found]
+
+
+def asked_events(session: Session, platform: str, workspace: str, event_ids: Collection[str]) -> set[str]:
+    """Those of these events whose message asked something: it has a Turn, whatever became of it."""
+    found = session.scalars(
+        select(Message.external_id)
+        .join(Turn, Turn.message_id == Message.id)
+        .join(Conversation, Conversation.id == Message.conversation_id)
+        .join(Workspace, Workspace.id == Conversation.workspace_id)
+        .where(Message.external_id.in_(event_ids), Workspace.platform == platform, Workspace.external_id == workspace)
+    )
+    return {event_id for event_id in found if event_id is not None}
 
 
 def find_turn(session: Session, place: Place, turn_id: int, *, lock: bool = False) -> Turn:

@@ -323,6 +323,10 @@ class Service:
         """Every Conversation of the Workspace that holds the message of this event."""
         return await self._database.read(conversations.places_of_event, platform, workspace, event_id)
 
+    async def asked_events(self, platform: str, workspace: str, event_ids: Collection[str]) -> set[str]:
+        """Those of these events of the Workspace whose message asked something."""
+        return await self._database.read(conversations.asked_events, platform, workspace, event_ids)
+
     async def queue_position(self, turn_id: int) -> int:
         """How many queued Turns are older; 0 for one that does not wait."""
         return await self._database.read(conversations.queue_position, turn_id)

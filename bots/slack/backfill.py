@@ -18,7 +18,7 @@ import structlog
 
 from bots.slack.desks import Desk, Desks
 from bots.slack.inbound import mentioned
-from bots.slack.places import PLATFORM, channel_of, enterprise_of, team_of
+from bots.slack.places import PLATFORM, channel_of, enterprise_of, message_id, team_of
 from bots.slack.wire import Refused
 from core.backfill import BackfillPoint
 from core.errors import ServiceUnavailable
@@ -124,12 +124,15 @@ class Backfill:
         """Hand them over as if they came now. Returns the threads that began with a question and went on."""
         begun = []
         bot = await self._desks.bot_of(workspace)
+        event_ids = [message_id(message["channel"], message["ts"]) for message in messages]
+        taken = await self._service.asked_events(PLATFORM, workspace, event_ids)  # most of them
         for message in messages:
             kind = "im" if message["channel"].startswith("D") else "channel"
-            event = {**message, "channel_type": kind}
-            body = {"team_id": team_of(workspace), "enterprise_id": enterprise_of(workspace), "event": event}
-            later = await desk.messages.said(body, bot, again=True, missed=True)
-            await later()
+            if message_id(message["channel"], message["ts"]) not in taken:
+                event = {**message, "channel_type": kind}
+                body = {"team_id": team_of(workspace), "enterprise_id": enterprise_of(workspace), "event": event}
+                later = await desk.messages.said(body, bot, again=True, missed=True)
+                await later()
             others = set(message.get("reply_users") or ()) - {bot}
             if others and (kind == "im" or bot in mentioned(message)):
                 begun.append(Look(message["channel"], message["ts"], float(message["ts"])))

@@ -84,7 +84,8 @@ class Messages:
         key = f"{workspace_of(body)}:{event['channel']}:{event['ts']}"
         taken = self._taken.get(key)
         if missed and taken is not None:
-            return nothing  # it is not waited for: it may wait itself until all that was missed is known
+            # One that waits itself until all that was missed is known comes before what was said after it all the same.
+            return nothing if taken.done() else await self._in_line(body, bot, again=True, missed=True)
         if not again and taken is not None:
             await asyncio.shield(taken)
             return nothing

@@ -31,7 +31,8 @@ from core.settings import Settings, variable
 
 log = structlog.get_logger(__name__)
 
-_PING_S = 10
+_PING_S = 3
+"""slack_sdk looks so often whether a connection broke, and takes it for broken after four pings without an answer."""
 
 
 async def serve(settings: Settings) -> None:

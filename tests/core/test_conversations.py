@@ -83,6 +83,14 @@ def test_an_event_is_found_in_every_conversation_of_its_workspace(chat: Chat) ->
         assert conversations.places_of_event(session, "web", "w", "unknown") == []
 
 
+def test_events_that_asked_something_are_told_from_others(chat: Chat) -> None:
+    chat.say("m")
+    chat.say("n", conversation="2")
+    chat.say("o", workspace="other")
+    with chat.database.read() as session:
+        assert conversations.asked_events(session, "web", "w", ["m", "n", "o", "unknown"]) == {"m", "n"}
+
+
 def test_a_deleted_message_has_no_words_and_gets_no_answer(chat: Chat) -> None:
     turn_id = chat.say("m").turn_id
     working = chat.claimed()

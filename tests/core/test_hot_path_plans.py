@@ -55,6 +55,7 @@ QUERIES: dict[str, Query] = {
     "check_quota": check_quota,
     "claim": lambda session: turns.claim(session, "me", 10, NOW),
     "places_of_event": lambda session: conversations.places_of_event(session, "web", "w1", "m1"),
+    "asked_events": lambda session: conversations.asked_events(session, "web", "w1", ["m1", "m2"]),
     "heartbeat": lambda session: turns.heartbeat(session, "me", 10, NOW),
     "reap": lambda session: turns.reap(session, 3, NOW),
     "count_queued": count_queued,
