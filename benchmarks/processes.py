@@ -46,6 +46,13 @@ def token_worker(settings: Settings, **more: str) -> Iterator[psutil.Popen]:
         yield process
 
 
+@contextmanager
+def token_endpoint(**more: str) -> Iterator[str]:
+    """The model of a naive bot; where it listens."""
+    with python("benchmarks.token_endpoint", env=more, stdout=subprocess.PIPE) as process:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/"
+
+
 def cpu_s(process: psutil.Process) -> float:
     """Seconds of CPU that a process has used."""
     times = process.cpu_times()

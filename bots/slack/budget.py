@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 START, APPEND, STOP = "chat.startStream", "chat.appendStream", "chat.stopStream"
 POST, UPDATE, DELETE = "chat.postMessage", "chat.update", "chat.delete"
 REPLIES, UPLOAD, SHARE = "conversations.replies", "files.getUploadURLExternal", "files.completeUploadExternal"
+SESSION = "agents.sessions.setStatus"
 PLACEHOLDER = "placeholder"
 """A message that is an update later. So few that there are updates left for what has more need of them."""
 
@@ -33,6 +34,7 @@ RATES = {
     APPEND: Rate(95, _MINUTE_S),
     UPDATE: Rate(47, _MINUTE_S),
     DELETE: Rate(47, _MINUTE_S),
+    SESSION: Rate(47, _MINUTE_S),
     PLACEHOLDER: Rate(25, _MINUTE_S),
     POST: Rate(3, 3.3),
     UPLOAD: Rate(95, _MINUTE_S),

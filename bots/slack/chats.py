@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bots.slack.budget import SESSION, SendBudget
 from bots.slack.speaking import Speaker
 from bots.slack.targets import Target
 from bots.slack.wire import Refused, surely
@@ -37,7 +38,7 @@ class Chats:
     async def entitle(self, target: Target, words: str) -> None:
         """Name a chat by its first question, in the list of chats: an agent's session, else an assistant's thread."""
         title = title_of(words)
-        if not title:
+        if not title or not await SendBudget(self._service, target.team).spare(SESSION):
             return
 
         async def session() -> Any:
