@@ -50,7 +50,7 @@ _LOADING_ERRORS = (
 
 def load_generator(settings: Settings) -> LocalGenerator:
     """Load the model that the settings name. Raises ModelUnavailable."""
-    _set_threads(settings.threads)
+    set_threads(settings.threads)
     config = _load_config(settings)
     device = _device(settings.device)
     dtype = _dtype(settings.dtype, device, config)
@@ -161,7 +161,7 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _set_threads(threads: int) -> None:
+def set_threads(threads: int) -> None:
     """One thread a physical core: OpenMP barriers stall when two share one."""
     available = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else None
     physical = psutil.cpu_count(logical=False) or 1
@@ -187,9 +187,14 @@ def _dtype(name: str, device: torch.device, config: Any) -> torch.dtype:
         return dtype
     if device.type != "cpu":
         return torch.bfloat16
+    return cpu_precision(_parameters(config))
+
+
+def cpu_precision(parameters: int) -> torch.dtype:
+    """The best precision for a model of this size on this CPU."""
     capable = torch.cpu.get_capabilities()
     fast = capable.get("avx512_bf16") or capable.get("amx_bf16")
-    return torch.bfloat16 if fast and _parameters(config) >= _SMALL_MODEL_PARAMETERS else torch.float32
+    return torch.bfloat16 if fast and parameters >= _SMALL_MODEL_PARAMETERS else torch.float32
 
 
 def _parameters(config: Any) -> int:

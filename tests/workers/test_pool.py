@@ -99,7 +99,7 @@ def test_the_pace_gives_newcomers_more_when_they_are_more() -> None:
         pace.note(0, 100, 0.1)
     few, many = pace.allowance(8, 1), pace.allowance(1, 8)
     assert LEAST_TOKENS <= few < many <= MOST_TOKENS
-    assert pace.allowance(2, 2) == int(0.8 * 0.02 / 0.001)
+    assert pace.allowance(2, 2) == int(0.8 * 0.02 / 0.0008)
 
 
 def test_one_stalled_step_does_not_throw_the_pace() -> None:

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from core.errors import ModelUnavailable
 from workers.engine.batch import BatchEngine
 from workers.engine.loop import EngineLoop
+from workers.engine.packing import Packing
 from workers.engine.prefixes import KvReuse
 from workers.engine.slot_forward import NoSlots, SlotForward
 from workers.engine.slots import SlotEngine
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 _LEAST_KV_TOKENS = 64
 _CPU_SHARE, _DEVICE_SHARE = 0.25, 0.7
+_PACKED_SHARE = 0.25
 _KEPT = 2
 """A pool that nobody sized is for at most so many times what the largest batch can hold: the rest is kept KV."""
 
@@ -37,11 +39,30 @@ def make_engine(
         name = type(model).__name__
         log.warning("The model runs on the slower engine.", action="engine_plain", model=name, reason=str(error))
         return BatchEngine(model, max_batch_size=max_batch_size, context_tokens=context_tokens)
+    _pack(model, forward)
     kv_tokens = _kv_tokens(forward, kv_memory_mib, _KEPT * max_batch_size * context_tokens)
     log.info("The model runs on slots.", action="engine_slots", kv_tokens=kv_tokens, token_bytes=forward.token_bytes)
     return SlotEngine(
         forward, max_batch_size=max_batch_size, context_tokens=context_tokens, kv_tokens=kv_tokens, reuse=reuse
     )
+
+
+def _pack(model: PreTrainedModel, forward: SlotForward) -> None:
+    """Pack the model's linear layers where that can be, and there is memory for it, and it says the same."""
+    packing = Packing(model)
+    if not len(packing):
+        return
+    if packing.bytes > _PACKED_SHARE * psutil.virtual_memory().available:
+        log.info("There is too little memory to pack the weights.", action="not_packed", bytes=packing.bytes)
+        return
+    try:
+        packing.apply()
+        forward.check()
+    except (NoSlots, RuntimeError) as error:
+        packing.undo()
+        log.warning("The weights cannot be packed.", action="not_packed", reason=str(error))
+    else:
+        log.info("The weights are packed.", action="packed", layers=len(packing), bytes=packing.bytes)
 
 
 def _kv_tokens(forward: SlotForward, kv_memory_mib: int, most: int) -> int:

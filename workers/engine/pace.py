@@ -13,6 +13,7 @@ _STRETCH = 0.8
 """What one newcomer a running request may add to a step, as a share of it."""
 
 _MOST_NEWCOMERS = 8.0
+_LEAST_SHARE = 0.1
 _NEW = 0.1
 _OUTLIER = 3.0
 
@@ -38,8 +39,8 @@ class Pace:
         if not prompt_tokens:
             self._decode_s = _mixed(self._decode_s, seconds)
         elif prompt_tokens >= LEAST_TOKENS and (not decoding or self._decode_s is not None):
-            rest = seconds - (self._decode_s or 0.0 if decoding else 0.0)
-            self._token_s = _mixed(self._token_s, max(0.0, rest) / prompt_tokens)
+            rest = max(seconds - (self._decode_s or 0.0), _LEAST_SHARE * seconds)  # the weights are read in any case
+            self._token_s = _mixed(self._token_s, rest / prompt_tokens)
 
 
 def _mixed(before: float | None, now: float) -> float:

@@ -79,17 +79,20 @@ class SlotForward:
 
     def _change_attention(self, plain: ModelForward) -> None:
         """Make the model attend to slots, and see that it says the same as before."""
-        probes = _probes(self.vocabulary)
         before = self._model.config._attn_implementation  # noqa: SLF001 - transformers has no public name for it
-        expected = torch.cat([plain.prefill(probe)[0] for probe in probes])
+        self._expected = torch.cat([plain.prefill(probe)[0] for probe in _probes(self.vocabulary)])
         register()
         try:
             self._model.set_attn_implementation(NAME)
-            got, windows = self._probed(probes)
-            self._compare(got, expected, windows)
+            self.check()
         except Exception as error:
             self._model.set_attn_implementation(before)
             raise error if isinstance(error, NoSlots) else NoSlots(f"It cannot run on slots: {error!r}") from error
+
+    def check(self) -> None:
+        """See that the model still says what it said without slots. Before it is in use only. Raises NoSlots."""
+        got, windows = self._probed(_probes(self.vocabulary))
+        self._compare(got, self._expected, windows)
 
     def _probed(self, probes: Sequence[tuple[int, ...]]) -> tuple[Tensor, dict[int, int | None]]:
         """The probes' logits, with chunks of their prompts and single tokens of them mixed in three passes."""
