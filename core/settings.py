@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         "or everybody's. What is reused shows in the time to the first token.",
     )
 
+    metrics_host: str = Field("127.0.0.1", description="Address that a worker's metrics are served on.")
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0, description="Port of a worker's `/metrics`, for Prometheus; 0: none. Each worker of a machine needs its own."
+    )
+
     openai_base_url: str = Field(
         "",
         description="OpenAI-compatible endpoint that answers in place of a model of the worker's own, such as "

@@ -34,6 +34,7 @@ from workers.embedding import load_embedder
 from workers.faq import FaqDesk
 from workers.generator import Generator
 from workers.heartbeat import Heartbeat
+from workers.metrics import MetricsPage
 from workers.operators_desk import OperatorsDesk
 from workers.running import RunningTurns
 
@@ -60,9 +61,19 @@ def run(settings: Settings, load: Callable[[Settings], Generator]) -> int:
     signals.count()
     worker = _Worker(settings, generator, signals, database, faq)
     worker.start()
-    signals.wait()
-    worker.drain()
+    with _metrics(settings, generator):
+        signals.wait()
+        worker.drain()
     return 1 if worker.failed else 0
+
+
+def _metrics(settings: Settings, generator: Generator) -> MetricsPage:
+    """The metrics page; without one where its port is taken, since answers matter more."""
+    try:
+        return MetricsPage(settings.metrics_host, settings.metrics_port, generator.stats)
+    except OSError as error:
+        log.warning("Metrics cannot be served.", action="metrics_failed", port=settings.metrics_port, reason=str(error))
+        return MetricsPage("", 0, generator.stats)
 
 
 class _Signals:

@@ -43,6 +43,7 @@ class EngineLoop(ABC):
         self._draining = self._closing = False
         self._sampled: deque[tuple[float, int]] = deque()
         self._waits: deque[float] = deque(maxlen=_WAITS)
+        self._prompt_tokens = self._completion_tokens = self._steps = 0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def submit(self, asked: EngineRequest) -> Request:
@@ -88,7 +89,16 @@ class EngineLoop(ABC):
             running, waiting = len(self._open) - len(self._waiting), len(self._waiting)
             tokens = sum(count for at, count in self._sampled if at >= since)
             wait_s = statistics.median(self._waits) if self._waits else 0.0
-        return EngineStats(self._max_batch_size, running, waiting, tokens / _RATE_WINDOW_S, queue_wait_s=wait_s)
+            return EngineStats(
+                self._max_batch_size,
+                running,
+                waiting,
+                tokens / _RATE_WINDOW_S,
+                queue_wait_s=wait_s,
+                prompt_tokens=self._prompt_tokens,
+                completion_tokens=self._completion_tokens,
+                steps=self._steps,
+            )
 
     def close(self) -> None:
         """Stop the thread. What is still there is cancelled."""
@@ -193,12 +203,17 @@ class EngineLoop(ABC):
         request.put(finish)
 
     def _note_wait(self, request: Request) -> None:
+        """A request has waited until now, and is begun."""
         with self._changed:
             self._waits.append(time.monotonic() - request.submitted_at)
+            self._prompt_tokens += len(request.asked.token_ids)
 
     def _note_rate(self, tokens: int) -> None:
+        """A step has made so many tokens."""
         now = time.monotonic()
         with self._changed:
+            self._steps += 1
+            self._completion_tokens += tokens
             self._sampled.append((now, tokens))
             while self._sampled[0][0] < now - _RATE_WINDOW_S:
                 self._sampled.popleft()

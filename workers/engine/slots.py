@@ -109,14 +109,15 @@ class SlotEngine(EngineLoop):
         self._thread.start()
 
     def stats(self) -> EngineStats:
-        """What is going on right now; the counts are those of the last step's end."""
-        now, told = super().stats(), self._told
+        """What is going on right now; of KV, at the end of the last step."""
+        told = self._told
         return replace(
-            told,
-            running=now.running,
-            waiting=now.waiting,
-            tokens_per_s=now.tokens_per_s,
-            queue_wait_s=now.queue_wait_s,
+            super().stats(),
+            cached_tokens=told.cached_tokens,
+            preemptions=told.preemptions,
+            kv_tokens=told.kv_tokens,
+            kept_tokens=told.kept_tokens,
+            kv_limit=told.kv_limit,
         )
 
     # The engine thread: everything below runs in it.
@@ -176,11 +177,7 @@ class SlotEngine(EngineLoop):
         row.slot, request = slot, row.request
         if not row.sampled:
             request.cached_tokens = slot.length
-            self._told = replace(
-                self._told,
-                prompt_tokens=self._told.prompt_tokens + len(row.ids),
-                cached_tokens=self._told.cached_tokens + slot.length,
-            )
+            self._told = replace(self._told, cached_tokens=self._told.cached_tokens + slot.length)
             self._note_wait(request)
         return True
 
@@ -332,8 +329,6 @@ class SlotEngine(EngineLoop):
             return
         ids = self._sampler.choose(rows, logits)
         ends = {row.request: end for row, i in zip(rows, ids, strict=True) if (end := row.accept(i))}
-        told = self._told
-        self._told = replace(told, completion_tokens=told.completion_tokens + len(ids), steps=told.steps + 1)
         self._note_rate(len(ids))
         self._leave(ends)
 
