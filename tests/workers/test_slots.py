@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -276,6 +277,23 @@ def test_a_preempted_request_goes_on_with_its_random_stream(make_slots: MakeSlot
     assert list(engine.submit(ask("a", (5, 6, 7), params, stop_ids=FOREVER))) == alone
     assert engine.stats().preemptions > 0
     assert len(list(others)) == 60
+
+
+def test_many_that_come_and_go_leave_nothing_behind(make_slots: MakeSlots) -> None:
+    engine, chance = make_slots(), random.Random(0)
+    requests = []
+    for i in range(200):
+        token_ids = tuple(chance.randrange(3, 250) for _ in range(chance.randrange(1, 60)))
+        scope = KvScope(1, chance.randrange(50))
+        requests.append(engine.submit(ask(f"{i}", token_ids, greedy(chance.randrange(1, 8)), scope=scope)))
+        if chance.random() < 0.3:
+            engine.cancel(f"{i}")
+    assert all(list(request) is not None for request in requests)
+    engine.close()
+    assert not (
+        engine._open or engine._waiting or engine._rows or engine._parked or engine._unkept or engine._cancelled
+    )
+    assert engine._pool.free + engine._kept.tokens == engine._pool.tokens
 
 
 # Failures

@@ -43,6 +43,7 @@ class _SlotRow(Row):
         self.order = order
         self.ids = list(request.asked.token_ids)
         self.slot = Slot(0, 0)
+        self.begun = False
 
     @property
     def pending(self) -> int:
@@ -175,7 +176,8 @@ class SlotEngine(EngineLoop):
         if slot is None:
             return False
         row.slot, request = slot, row.request
-        if not row.sampled:
+        if not row.begun:
+            row.begun = True
             request.cached_tokens = slot.length
             self._told = replace(self._told, cached_tokens=self._told.cached_tokens + slot.length)
             self._note_wait(request)
