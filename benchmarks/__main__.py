@@ -22,11 +22,11 @@ import psycopg
 import structlog
 from sqlalchemy import make_url
 
-from benchmarks import discord, history, results, slack, spine, startup
+from benchmarks import discord, engine, history, results, slack, spine, startup
 from benchmarks.figures import HEAD, Figure
 
 POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
-PARTS = ("startup", "spine", "history", "discord", "slack")
+PARTS = ("startup", "spine", "history", "discord", "slack", "engine")
 _PACKAGES = (
     "celery",
     "redis",
@@ -83,6 +83,8 @@ def _measure(part: str, *, quick: bool) -> Iterator[Figure]:
                 yield from discord.measure(folder, quick=quick)
             case "slack":
                 yield from slack.measure(folder, quick=quick)
+            case "engine":
+                yield from engine.measure(quick=quick)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

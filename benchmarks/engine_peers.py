@@ -1,0 +1,272 @@
+"""Who answers the engine's benchmark: our engine, and what people use instead, on the same weights in one process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from transformers import (
+    ContinuousBatchingConfig,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    StoppingCriteriaList,
+)
+
+from core.values import SamplingParams
+from workers.engine.choice import make_engine
+from workers.engine.prefixes import KvReuse
+from workers.engine.request import Engine, EngineRequest, KvScope
+
+CONTEXT = 4096
+_PAGE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A prompt and how many tokens are wanted of its answer."""
+
+    token_ids: tuple[int, ...]
+    tokens: int
+    scope: KvScope | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """When each token of each job came, in seconds since all were asked for; and when all had ended."""
+
+    seconds: float = 0.0
+    at_s: list[list[float]] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        return sum(map(len, self.at_s)) / self.seconds
+
+    @property
+    def first_s(self) -> list[float]:
+        """The time to the first token of each job."""
+        return [times[0] for times in self.at_s]
+
+
+class Peer(Protocol):
+    """Somebody who answers jobs."""
+
+    name: str
+
+    def answer(self, jobs: Sequence[Job]) -> Outcome:
+        """Answer all of them, asked for at once."""
+
+
+def llama_120m(dtype: torch.dtype) -> PreTrainedModel:
+    """Random weights of a Llama of 120M parameters, which never ends an answer by itself."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=32_000,
+        hidden_size=768,
+        intermediate_size=2432,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        num_key_value_heads=12,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        eos_token_id=None,
+        bos_token_id=None,
+    )
+    model: PreTrainedModel = LlamaForCausalLM(config).to(dtype).eval()
+    return model
+
+
+def twin(model: PreTrainedModel) -> PreTrainedModel:
+    """The same weights in a model of its own, since a peer changes how its model attends."""
+    with torch.device("meta"):
+        made: Any = type(model)(type(model.config)(**model.config.to_dict()))
+    made.load_state_dict(model.state_dict(), assign=True)
+    made.tie_weights()
+    made.model.rotary_emb = model.model.rotary_emb
+    other: PreTrainedModel = made.eval()
+    return other
+
+
+class Sequential:
+    """`generate`, one request after another: what example code does. `most` jobs stand for all."""
+
+    name = "generate, one after another"
+
+    def __init__(self, model: PreTrainedModel, most: int) -> None:
+        self._model, self._most = model, most
+
+    def answer(self, jobs: Sequence[Job]) -> Outcome:
+        """Answer the first `most` of them."""
+        outcome, began = Outcome(), time.perf_counter()
+        for job in jobs[: self._most]:
+            watch = _Watch(began)
+            _generate(self._model, [job], job.tokens, watch)
+            outcome.at_s.append(watch.at_s[: job.tokens])
+        outcome.seconds = time.perf_counter() - began
+        return outcome
+
+
+class Static:
+    """One left-padded batch with `generate`, as long as its longest answer."""
+
+    name = "static batch"
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+
+    def answer(self, jobs: Sequence[Job]) -> Outcome:
+        """Answer all of them; what goes beyond an answer's length does not count."""
+        began = time.perf_counter()
+        watch = _Watch(began)
+        _generate(self._model, jobs, max(job.tokens for job in jobs), watch)
+        return Outcome(time.perf_counter() - began, [watch.at_s[: job.tokens] for job in jobs])
+
+
+class Manager:
+    """transformers' continuous batching."""
+
+    name = "transformers' continuous batching"
+
+    def __init__(self, model: PreTrainedModel, manager: Any) -> None:
+        self._model, self._manager = model, manager
+
+    @classmethod
+    @contextmanager
+    def of(cls, model: PreTrainedModel, batch: int, tokens: int) -> Iterator[Manager]:
+        """A manager for at most `batch` jobs of `tokens` tokens each."""
+        settings = GenerationConfig(do_sample=False, max_new_tokens=tokens, eos_token_id=-1, pad_token_id=0)
+        blocks = batch * (-(-tokens // _PAGE) + 1)
+        sizes = ContinuousBatchingConfig(
+            page_size=_PAGE, num_blocks=blocks, max_batch_tokens=512, allow_block_sharing=False, use_cuda_graph=False
+        )
+        manager: Any = model.init_continuous_batching(generation_config=settings, continuous_batching_config=sizes)
+        manager.start()
+        try:
+            yield cls(model, manager)
+        finally:
+            manager.stop(block=True, timeout=30)
+
+    def answer(self, jobs: Sequence[Job]) -> Outcome:
+        """Answer all of them."""
+        began = time.perf_counter()
+        ids = [
+            self._manager.add_request(list(job.token_ids), max_new_tokens=job.tokens, streaming=True, eos_token_id=-1)
+            for job in jobs
+        ]
+        at_s: dict[str, list[float]] = {request_id: [] for request_id in ids}
+        left = set(ids)
+        while left:
+            result = self._manager.get_result(timeout=60)
+            if result is None:
+                raise RuntimeError("The manager says nothing any more.")
+            now = time.perf_counter() - began
+            known = at_s[result.request_id]
+            known.extend([now] * (len(result.generated_tokens) - len(known)))
+            if result.is_finished():
+                left.discard(result.request_id)
+        return Outcome(time.perf_counter() - began, [at_s[request_id] for request_id in ids])
+
+
+class Ours:
+    """The engine, read by a thread a request."""
+
+    name = "the engine"
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._count = engine, 0
+        self.said: list[int] = []
+        """The tokens of the request that ended last."""
+
+    @classmethod
+    @contextmanager
+    def of(
+        cls, model: PreTrainedModel, batch: int, kv_tokens: int, reuse: KvReuse = KvReuse.WORKSPACE
+    ) -> Iterator[Ours]:
+        """An engine for `batch` jobs at once."""
+        mib = -(-kv_tokens * _kv_bytes(model) // 2**20)
+        engine = make_engine(model, max_batch_size=batch, context_tokens=CONTEXT, kv_memory_mib=mib, reuse=reuse)
+        try:
+            yield cls(engine)
+        finally:
+            engine.close()
+
+    def answer(self, jobs: Sequence[Job]) -> Outcome:
+        """Answer all of them."""
+        began = time.perf_counter()
+        readers = [self.begin(job, began) for job in jobs]
+        at_s = [reader() for reader in readers]
+        return Outcome(time.perf_counter() - began, at_s)
+
+    def begin(self, job: Job, began: float) -> Any:
+        """Ask for one job. Returns what waits for its end and gives the times of its tokens."""
+        self._count += 1
+        params = SamplingParams(temperature=0, max_new_tokens=job.tokens)
+        request = self._engine.submit(EngineRequest(str(self._count), job.token_ids, params, scope=job.scope))
+        at_s: list[float] = []
+
+        def read() -> None:
+            said = []
+            for token_id in request:
+                at_s.append(time.perf_counter() - began)
+                said.append(token_id)
+            self.said = said
+
+        thread = threading.Thread(target=read)
+        thread.start()
+
+        def end() -> list[float]:
+            thread.join()
+            return at_s
+
+        return end
+
+    def until_tokens(self, count: int) -> None:
+        """Wait until so many more tokens were made."""
+        wanted = self._engine.stats().completion_tokens + count
+        while self._engine.stats().completion_tokens < wanted:
+            time.sleep(0.01)
+
+    def cancel_all(self) -> None:
+        """End every request."""
+        for number in range(self._count + 1):
+            self._engine.cancel(str(number))
+
+
+def _kv_bytes(model: PreTrainedModel) -> int:
+    """The bytes of a token's keys and values."""
+    return 2 * model.config.num_hidden_layers * model.config.hidden_size * model.dtype.itemsize
+
+
+class _Watch:
+    """A stopping criterion of `generate` that stops nothing and notes when tokens come."""
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        self.at_s: list[float] = []
+
+    def __call__(self, ids: torch.Tensor, scores: Any, **options: Any) -> torch.Tensor:
+        """Another token of every row of `ids` has come."""
+        self.at_s.append(time.perf_counter() - self._began)
+        return torch.zeros(ids.shape[0], dtype=torch.bool)
+
+
+def _generate(model: Any, jobs: Sequence[Job], tokens: int, watch: _Watch) -> None:
+    width = max(len(job.token_ids) for job in jobs)
+    ids = torch.tensor([(0,) * (width - len(job.token_ids)) + job.token_ids for job in jobs])
+    mask = torch.tensor([[0] * (width - len(job.token_ids)) + [1] * len(job.token_ids) for job in jobs])
+    with torch.inference_mode():
+        model.generate(
+            ids,
+            attention_mask=mask,
+            do_sample=False,
+            max_new_tokens=tokens,
+            pad_token_id=0,
+            stopping_criteria=StoppingCriteriaList([watch]),
+        )
