@@ -40,8 +40,8 @@ class Reverser:
         deadline: float | None = None,
         scope: KvScope | None = None,
     ) -> Iterator[TextDelta | Finished]:
-        """Begin at once."""
-        return self._events(prompt.parts[-1].text)
+        """Begin at once. Under whose name it is said, where several may speak, makes no difference."""
+        return self._events(prompt.parts[-1].text.rpartition(": ")[2])
 
     def _events(self, text: str) -> Iterator[TextDelta | Finished]:
         for word in answer_to(text).split(" "):

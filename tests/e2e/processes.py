@@ -1,7 +1,8 @@
-"""Processes that tests start, kill and start again: workers without a model, and the reaper beside them."""
+"""Processes that tests start, kill and start again: bots, workers without a model, and the reaper beside them."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -24,14 +25,41 @@ from core.values import TurnState
 
 _NAMES = (
     "data_dir", "database_url", "redis_url", "redis_prefix", "max_batch_size", "lease_s", "heartbeat_s", "log_format",
-    "max_queued_turns_per_person", "discord_api_base", "discord_gateway_url",
+    "max_queued_turns_per_person", "discord_api_base", "discord_gateway_url", "slack_api_base", "slack_mode",
+    "slack_client_id", "slack_http_port", "slack_public_url",
 )  # fmt: skip
+_SECRETS = ("discord_token", "slack_app_token", "slack_signing_secret", "slack_client_secret")
 
 
 def environment(settings: Settings) -> dict[str, str]:
     """The settings as a process gets them."""
     given = {variable(name): str(getattr(settings, name)) for name in _NAMES}
-    return {**os.environ, **given, variable("discord_token"): settings.discord_token.get_secret_value()}
+    secrets = {variable(name): getattr(settings, name).get_secret_value() for name in _SECRETS}
+    return {**os.environ, **given, **secrets}
+
+
+@dataclass
+class BotProcess:
+    """`pajama bot`, started again when it is killed."""
+
+    platform: str
+    environment: dict[str, str]
+    log: Path
+    process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        command = [sys.executable, "-m", "pajama", "bot", self.platform]
+        with self.log.open("ab") as out:
+            self.process = await asyncio.create_subprocess_exec(*command, env=self.environment, stdout=out, stderr=out)
+
+    async def kill(self) -> None:
+        assert self.process is not None and self.process.returncode is None, "the bot ended by itself"
+        self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    async def end(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            await self.kill()
 
 
 @dataclass

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import re
-import signal
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -15,13 +12,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
 
 from bots.texts import text
 from core.database import Database
-from core.models import Generation, Message, Turn
 from core.settings import Settings
-from core.values import TurnState
 from pajama.valkey import EmbeddedValkey
 from tests.bots.discord.conftest import eventually
 from tests.bots.discord.standin import routes
@@ -29,7 +23,9 @@ from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.people import User
 from tests.bots.discord.standin.server import StandInDiscord
 from tests.e2e.answering_worker import answer_to
-from tests.e2e.processes import Workers, environment, reaping
+from tests.e2e.disturbing import disturb
+from tests.e2e.ledger import stored_answers, undelivered
+from tests.e2e.processes import BotProcess, Workers, environment, reaping
 
 GUILDS, CHANNELS_EACH, PEOPLE_IN_PRIVATE = 5, 9, 5
 CHANNELS = GUILDS * CHANNELS_EACH + PEOPLE_IN_PRIVATE
@@ -38,32 +34,15 @@ EVERY_NTH_LONG, LONG_CHARS = 8, 230
 AT_ONCE = 3
 """So many messages a person writes before reading the answer to the first of them."""
 
-BOT_KILLS, WORKER_KILLS = 2, 2
+KILLS = 4
+"""Of the bot and of a worker in turn."""
+
 ANSWERS_PER_FAULT = 6
 SCALE = 0.02
 SEED = 20
 
 ASIDES = (text("answer_complete").partition("{")[0], text("ahead", count=0)[1:])
 """What the bot may say besides: that a long answer has ended, how many are before."""
-
-
-@dataclass
-class BotProcess:
-    """`pajama bot discord`, started again when it is killed."""
-
-    environment: dict[str, str]
-    log: Path
-    process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        command = [sys.executable, "-m", "pajama", "bot", "discord"]
-        with self.log.open("ab") as out:
-            self.process = await asyncio.create_subprocess_exec(*command, env=self.environment, stdout=out, stderr=out)
-
-    async def kill(self) -> None:
-        assert self.process is not None and self.process.returncode is None, "the bot ended by itself"
-        self.process.send_signal(signal.SIGKILL)
-        await self.process.wait()
 
 
 @dataclass
@@ -189,7 +168,7 @@ def talks(discord: StandInDiscord) -> list[Talk]:
 async def processes(settings: Settings, tmp_path: Path) -> AsyncIterator[tuple[BotProcess, Workers]]:
     workers, bot = (
         Workers(environment(settings), tmp_path / "workers.log"),
-        BotProcess(environment(settings), tmp_path / "bot.log"),
+        BotProcess("discord", environment(settings), tmp_path / "bot.log"),
     )
     workers.start()
     workers.start()
@@ -197,37 +176,7 @@ async def processes(settings: Settings, tmp_path: Path) -> AsyncIterator[tuple[B
     with reaping(settings):
         yield bot, workers
     workers.stop()
-    if bot.process is not None and bot.process.returncode is None:
-        await bot.kill()
-
-
-async def disturb(
-    trouble: Trouble, bot: BotProcess, workers: Workers, database: Database, progress: asyncio.Semaphore
-) -> None:
-    """After everybody's first answer: a fault again and again, and now and then a kill that falls into work."""
-    for _ in range(CHANNELS):
-        await progress.acquire()
-    kinds = itertools.cycle(["bot", "worker"])
-    kills = [next(kinds) for _ in range(BOT_KILLS + WORKER_KILLS)]
-    between, due = (MESSAGES - CHANNELS) // (len(kills) + 1), 0
-    for answer in range(1, MESSAGES - CHANNELS):
-        await progress.acquire()
-        if answer % ANSWERS_PER_FAULT == 0:
-            trouble.make()
-        due += answer % between == 0
-        while due and kills and await killed(kills[0], bot, workers, database):
-            kills.pop(0)
-            due -= 1
-    assert not kills
-
-
-async def killed(kind: str, bot: BotProcess, workers: Workers, database: Database) -> bool:
-    """Kill a process of this kind; False where no worker is at work just now."""
-    if kind == "worker":
-        return await asyncio.to_thread(workers.kill_one_at_work, database)
-    await bot.kill()
-    await bot.start()
-    return True
+    await bot.end()
 
 
 @pytest.mark.timeout(240)
@@ -241,7 +190,11 @@ async def test_every_message_is_answered_once_and_in_order_whatever_fails(
     database, progress, trouble = Database(settings.database_url), asyncio.Semaphore(0), Trouble(discord)
     await discord.until_connected()
     people = [talk.hold(MESSAGES // CHANNELS, progress) for talk in talks]
-    await asyncio.gather(disturb(trouble, bot, workers, database, progress), *people)
+    disturbing = disturb(
+        trouble.make, bot, workers, database, progress,
+        beginning=CHANNELS, messages=MESSAGES, answers_per_fault=ANSWERS_PER_FAULT, kills=KILLS,
+    )  # fmt: skip
+    await asyncio.gather(disturbing, *people)
     await eventually(lambda: not undelivered(database))
     for talk in talks:
         assert talk.read() == talk.expected()
@@ -251,23 +204,10 @@ async def test_every_message_is_answered_once_and_in_order_whatever_fails(
     assert trouble.made > 10
 
 
-def undelivered(database: Database) -> bool:
-    with database.read() as session:
-        return session.scalar(select(Turn.id).where(Turn.delivered_at.is_(None)).limit(1)) is not None
-
-
 def assert_stored_is_what_was_read(database: Database, talks: list[Talk]) -> None:
     """One Turn a message, in the order in which they were said, each with one answer."""
-    with database.read() as session:
-        rows = session.execute(
-            select(Message.external_id, Turn, Generation.text)
-            .join(Turn, Turn.message_id == Message.id)
-            .join(Generation, Generation.turn_id == Turn.id)
-            .order_by(Turn.conversation_id, Turn.seq)
-        ).all()
     stored = defaultdict(list)
     where = {str(message.id): talk for talk in talks for message in talk.channel.messages}
-    for event_id, turn, answer in rows:
-        assert turn.state is TurnState.DONE
+    for event_id, answer in stored_answers(database):
         stored[where[event_id].number].append(answer)
     assert stored == {talk.number: [answer_to(words) for words in talk.said] for talk in talks}
