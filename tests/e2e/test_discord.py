@@ -29,7 +29,7 @@ from tests.e2e.processes import BotProcess, Workers, environment, reaping
 
 GUILDS, CHANNELS_EACH, PEOPLE_IN_PRIVATE = 5, 9, 5
 CHANNELS = GUILDS * CHANNELS_EACH + PEOPLE_IN_PRIVATE
-MESSAGES = 500
+MESSAGES = {"sqlite": 500, "postgresql": 200}
 EVERY_NTH_LONG, LONG_CHARS = 8, 230
 AT_ONCE = 3
 """So many messages a person writes before reading the answer to the first of them."""
@@ -181,6 +181,7 @@ async def processes(settings: Settings, tmp_path: Path) -> AsyncIterator[tuple[B
 
 @pytest.mark.timeout(240)
 async def test_every_message_is_answered_once_and_in_order_whatever_fails(
+    database_kind: str,
     discord: StandInDiscord,
     settings: Settings,
     talks: list[Talk],
@@ -189,10 +190,11 @@ async def test_every_message_is_answered_once_and_in_order_whatever_fails(
     bot, workers = processes
     database, progress, trouble = Database(settings.database_url), asyncio.Semaphore(0), Trouble(discord)
     await discord.until_connected()
-    people = [talk.hold(MESSAGES // CHANNELS, progress) for talk in talks]
+    messages = MESSAGES[database_kind]
+    people = [talk.hold(messages // CHANNELS, progress) for talk in talks]
     disturbing = disturb(
         trouble.make, bot, workers, database, progress,
-        beginning=CHANNELS, messages=MESSAGES, answers_per_fault=ANSWERS_PER_FAULT, kills=KILLS,
+        beginning=CHANNELS, messages=messages, answers_per_fault=ANSWERS_PER_FAULT, kills=KILLS,
     )  # fmt: skip
     await asyncio.gather(disturbing, *people)
     await eventually(lambda: not undelivered(database))
