@@ -15,17 +15,19 @@ from typing import Any
 import psutil
 
 from pajama.children import die_with_parent
+from tests.pajama.warm import Warm
 
 PATIENCE_S = 60.0
 STOP_S = 10.0
 """What Ctrl-C may take."""
+_SHORT = ("config", "db", "faq", "health", "history", "privacy", "why")
 
 
 class Pajama:
     """The command line with its data in `folder`, its working directory too."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.data = folder, folder / "data"
+    def __init__(self, folder: Path, warm: Warm | None = None) -> None:
+        self.folder, self.data, self._warm = folder, folder / "data", warm
         self.settings = {
             "PAJAMA_DATA_DIR": str(self.data),
             "PAJAMA_WEB_PORT": "0",
@@ -51,11 +53,18 @@ class Pajama:
         )
 
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+        """Run a command to its end. Short ones need not import everything anew."""
+        environment = {**os.environ, **self.settings, **settings}
+        if (
+            self._warm is not None
+            and arguments[0] in _SHORT
+            and not any(name.startswith("PYTHON") for name in settings)
+        ):
+            return self._warm.run(arguments, self.folder, environment, PATIENCE_S)
         return subprocess.run(
             [sys.executable, "-m", "pajama", *arguments],
             cwd=self.folder,
-            env={**os.environ, **self.settings, **settings},
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -8,12 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.pajama.commands import Pajama, Up
+from tests.pajama.warm import Warm
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """A process in which the command line is imported already."""
+    warm = Warm()
+    yield warm
+    warm.close()
 
 
 @pytest.fixture
-def pajama(tmp_path: Path) -> Pajama:
+def pajama(tmp_path: Path, warm: Warm) -> Pajama:
     """The command line where nothing runs."""
-    return Pajama(tmp_path)
+    return Pajama(tmp_path, warm)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.pajama.commands import Pajama
+from tests.pajama.warm import Warm
 
 FAQ = """question,answer,phrasings
 When are you open?,From nine to five.,"What are the opening hours?
@@ -21,9 +22,9 @@ WORDS = {"PAJAMA_FAQ_EMBEDDER": "none"}
 
 
 @pytest.fixture(scope="session")
-def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stocked(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Path:
     """A folder with a database with a collection, to be copied."""
-    pajama = Pajama(tmp_path_factory.mktemp("stocked"))
+    pajama = Pajama(tmp_path_factory.mktemp("stocked"), warm)
     (pajama.folder / "faq.csv").write_text(FAQ)
     assert pajama.run("db", "upgrade").returncode == 0
     assert pajama.run("faq", "import", "shop", "faq.csv").returncode == 0
