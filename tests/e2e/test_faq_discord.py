@@ -19,8 +19,8 @@ from tests.bots.discord.standin.message import Message
 from tests.bots.discord.standin.people import User
 from tests.bots.discord.standin.server import StandInDiscord
 from tests.bots.looking import eventually
-from tests.e2e.processes import Workers, environment
-from tests.e2e.test_discord import SCALE, BotProcess
+from tests.e2e.processes import BotProcess, Workers, environment
+from tests.e2e.test_discord import SCALE
 from tests.pajama.commands import Pajama
 
 FAQ = (
@@ -63,7 +63,7 @@ async def owner(settings: Settings, tmp_path: Path, discord: StandInDiscord) -> 
     pajama.settings |= {name: value for name, value in environment(settings).items() if name.startswith("PAJAMA_")}
     pajama.settings |= {"PAJAMA_FAQ_EMBEDDER": "none"}
     running = {**environment(settings), **pajama.settings}
-    workers, bot = Workers(running, tmp_path / "worker.log"), BotProcess(running, tmp_path / "bot.log")
+    workers, bot = Workers(running, tmp_path / "worker.log"), BotProcess("discord", running, tmp_path / "bot.log")
     (tmp_path / "faq.csv").write_text(FAQ)
     assert len((await run(pajama, "faq", "import", "shop", "faq.csv"))["added"]) == 2
     workers.start()

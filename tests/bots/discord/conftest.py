@@ -111,8 +111,9 @@ class Bot:
     async def stop(self) -> None:
         """End where it is."""
         if self.task is not None:
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
+            while not self.task.done():
+                self.task.cancel()  # until Python 3.12 `wait_for` swallows one that comes as it ends
+                await asyncio.wait({self.task}, timeout=1)
             await self.discord.until_disconnected()
 
     async def _run(self) -> None:

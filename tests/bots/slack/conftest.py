@@ -121,8 +121,9 @@ class Bot:
         """End where it is."""
         if self.task is not None:
             others = max(0, len(self.slack.sockets.open) - (not self.task.done()))
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
+            while not self.task.done():
+                self.task.cancel()  # until Python 3.12 `wait_for`, inside Bolt, swallows one that comes as it ends
+                await asyncio.wait({self.task}, timeout=1)
             if not others:
                 await _end_what_is_left()
             await self.slack.until(lambda: len(self.slack.sockets.open) <= others)
