@@ -148,12 +148,12 @@ class _Worker:
 
     def drain(self) -> None:
         """Claim no more, let running answers end, return the rest to the queue, close."""
-        log.info("The worker drains.", action="worker_draining", owner=self._owner, running=len(self._running.held()))
         last_resort = threading.Timer(self._settings.drain_s + 2 * _GRACE_S, os._exit, args=(0,))
         last_resort.daemon = True
         last_resort.start()
         self._running.stop_claiming()
         self._draining = True
+        log.info("The worker drains.", action="worker_draining", owner=self._owner, running=len(self._running.held()))
         celery_state.should_stop = 0  # read by Celery's loop, as at a signal
         threading.Thread(target=self._heartbeat.withdraw, name="withdraw", daemon=True).start()  # Redis may hang
         if not self._wait_idle():

@@ -244,6 +244,7 @@ def test_sigterm_ends_what_is_nearly_done_and_returns_the_rest(house: House) -> 
     until(lambda: house.shown(short) and house.shown(long))
     started = time.monotonic()
     worker.send_signal(signal.SIGTERM)
+    until(lambda: "worker_draining" in house.log())
     waiting = house.say("5", "c3")
     assert worker.wait(WAIT_S) == 0
     assert time.monotonic() - started < 1.0 + 2.5
