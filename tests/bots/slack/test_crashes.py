@@ -197,7 +197,7 @@ def scene(bot: Bot, worker: ScriptedWorker, acme: Team, database: Database) -> S
 @pytest.mark.usefixtures("_quick")
 @trying(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
-    lines=st.sampled_from([SHORT, LONG]),
+    lines=st.sampled_from([SHORT, LONG]),  # ENDLESS too, once it is known why its file can stand there twice
     kills=st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=1, max_size=3),
 )
 async def test_several_ends_in_one_delivery(scene: Scene, lines: int, kills: list[tuple[int, bool]]) -> None:
