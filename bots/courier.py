@@ -15,6 +15,7 @@ import structlog
 from bots.delivery import ReplySink, deliver_surely
 from core.history import TurnView
 from core.service import Service
+from core.tasks import end
 from core.values import Place
 
 log = structlog.get_logger(__name__)
@@ -79,10 +80,7 @@ class Courier:
 
     async def close(self) -> None:
         """Let go of everything; the next start delivers it."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks.values())
 
     async def _run(self, turn: TurnView, before: asyncio.Task[None] | None, until_open: ExitStack) -> None:
         following: TurnView | None = turn

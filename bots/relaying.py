@@ -18,6 +18,7 @@ from core.handoffs.relays import LEASE_S, Taken
 from core.handoffs.transcripts import Line
 from core.handoffs.views import HandoffView
 from core.service import Service
+from core.tasks import end
 from core.values import RelayKind, Side
 
 log = structlog.get_logger(__name__)
@@ -87,10 +88,7 @@ class Relayer:
         self._service.handoffs.bell.ring_here()  # what waited for it may come now
 
     async def _let_go(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def _run(self, taken: Taken) -> None:
         try:

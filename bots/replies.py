@@ -15,6 +15,7 @@ import structlog
 from core.errors import QueueUnavailable
 from core.history import TurnView
 from core.service import Service
+from core.tasks import end
 from core.values import ReplyEvent, ReplyEventKind, TurnState
 
 log = structlog.get_logger(__name__)
@@ -26,7 +27,6 @@ POLL_S = 0.5
 """How soon SQL is asked when Redis goes down; each time after that twice as late, to at most `LONGEST_POLL_S`."""
 
 LONGEST_POLL_S = 4.0
-_CANCEL_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +139,4 @@ async def _updates(
         except StopAsyncIteration:
             return
         finally:
-            await _abandon(pending)
-
-
-async def _abandon(pending: asyncio.Future[ReplyEvent] | None) -> None:
-    """Stop waiting for an event; whatever it ends with no longer matters."""
-    while pending is not None and not pending.done():
-        pending.cancel()  # until Python 3.12 `wait_for`, inside the Redis client, swallows one that comes as it ends
-        await asyncio.wait({pending}, timeout=_CANCEL_AGAIN_S)
-    if pending is not None and not pending.cancelled():
-        pending.exception()
+            await end(pending)

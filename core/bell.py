@@ -13,12 +13,12 @@ import structlog
 from redis.exceptions import RedisError
 
 from core.redis import bell_channel
+from core.tasks import end
 
 log = structlog.get_logger(__name__)
 
 _AGAIN_S = 1.0
 _QUIET_S = 5.0
-_CANCEL_AGAIN_S = 0.1
 
 
 class Bell:
@@ -54,9 +54,7 @@ class Bell:
 
     async def close(self) -> None:
         """Stop listening."""
-        while self._listening is not None and not self._listening.done():
-            self._listening.cancel()  # which the client may swallow as a message comes
-            await asyncio.wait({self._listening}, timeout=_CANCEL_AGAIN_S)
+        await end(self._listening)
 
     def ring_here(self) -> None:
         """Call everybody who waits in this process."""

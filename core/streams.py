@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 
 from core.errors import QueueUnavailable
 from core.redis import control_channel, reply_key
+from core.tasks import end
 from core.values import ReplyEvent, ReplyEventKind
 
 COALESCE_S = 0.05
@@ -35,7 +36,6 @@ READ_REST_S = 100e-6
 
 _BLOCK_MS = 5_000
 _RECONNECT_S = 0.25
-_CANCEL_AGAIN_S = 0.1
 _FIELD = "event"
 _TOO_LATE = "equal or smaller than the target stream top item"
 """How Redis refuses an entry whose fence is older than one that has spoken."""
@@ -183,9 +183,7 @@ class ReplyFollower:
 
     async def close(self) -> None:
         """Stop the reader; whoever still follows gets QueueUnavailable."""
-        while self._task is not None and not self._task.done():
-            self._task.cancel()  # until Python 3.12 `wait_for`, inside the client, swallows one that comes as it ends
-            await asyncio.wait({self._task}, timeout=_CANCEL_AGAIN_S)
+        await end(self._task)
         self._drop_all()
         with contextlib.suppress(RedisError, OSError):
             await self._client.delete(self._wake_key)

@@ -29,6 +29,7 @@ from bots.rooms import Rooms
 from core.errors import ServiceUnavailable
 from core.service import Service
 from core.settings import Settings
+from core.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -109,9 +110,7 @@ class Handlers:
 
     async def close(self) -> None:
         """Let go of everything; the next start brings it."""
-        if self._relaying is not None:
-            self._relaying.cancel()
-            await asyncio.gather(self._relaying, return_exceptions=True)
+        await end(self._relaying)
         await self.courier.close()
 
     async def _take_over(self) -> None:

@@ -19,6 +19,7 @@ from bots.pacing import Allowance
 from core.errors import SettingsError
 from core.service import Service, open_service
 from core.settings import Settings, variable
+from core.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +78,7 @@ async def _connect(
             await _log_in(client, settings)
             await client.connect()
         finally:
-            beating.cancel()
+            await end(beating)
             await handlers.close()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from core.errors import ServiceUnavailable
+from core.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +59,7 @@ class Errands:
         """Give what is under way a moment; what was stored is taken up by the next start."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_END_WITHIN_S)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def _insist(self, storing: asyncio.Future[Later], store: Callable[[], Awaitable[Later]]) -> None:
         again_s = _AGAIN_S

@@ -20,6 +20,7 @@ from bots.slack.tokens import Tokens
 from core.errors import ServiceUnavailable
 from core.service import Service
 from core.settings import Settings
+from core.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -82,12 +83,7 @@ class Handlers:
 
     async def close(self) -> None:
         """Let go of everything; the next start takes it up."""
-        if self._looking_back is not None:
-            self._looking_back.cancel()
-            await asyncio.gather(self._looking_back, return_exceptions=True)
-        if self._relaying is not None:
-            self._relaying.cancel()
-            await asyncio.gather(self._relaying, return_exceptions=True)
+        await end(self._looking_back, self._relaying)
         await self.errands.close()
         await self._desks.courier.close()
 

@@ -28,6 +28,7 @@ from bots.slack.wire import Refused
 from core.errors import SettingsError
 from core.service import Service, open_service
 from core.settings import Settings, variable
+from core.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +73,7 @@ async def talk(settings: Settings, service: Service, session: aiohttp.ClientSess
                 await asyncio.wait({beating})  # not itself: a call to Redis may swallow that this task is cancelled
                 beating.result()
             finally:
-                beating.cancel()
+                await end(beating)
     finally:
         await handlers.close()
 

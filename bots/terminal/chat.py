@@ -28,6 +28,7 @@ from bots.texts import negotiate, sentence_for, text
 from core.errors import PajamaError
 from core.history import TurnView
 from core.service import Service
+from core.tasks import end
 from core.values import Person, Place, TurnState
 
 _EARLIER_TURNS = 5
@@ -141,8 +142,7 @@ async def stream(service: Service, turn: TurnView, asker: Asker, out: TextIO) ->
             await asyncio.wait({delivering})
         await asyncio.gather(*stopping)
     finally:
-        delivering.cancel()
-        await asyncio.gather(delivering, return_exceptions=True)
+        await end(delivering)
     if delivering.cancelled():
         out.write("\n" + text("terminal_let_go", asker.language))
     else:

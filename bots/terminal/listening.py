@@ -16,6 +16,7 @@ from bots.texts import text
 from core.errors import ServiceUnavailable
 from core.handoffs.transcripts import Line, Speaker
 from core.service import Service
+from core.tasks import end
 from core.values import HandoffReason, HandoffState, Place
 
 
@@ -80,5 +81,4 @@ async def listening(listener: Listener) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)

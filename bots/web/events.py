@@ -26,6 +26,7 @@ from bots.web.shown import note_shown, status_of, turn_body
 from core.errors import PajamaError
 from core.history import TurnView
 from core.service import Service
+from core.tasks import end
 from core.values import TurnState
 
 T = TypeVar("T")
@@ -155,11 +156,5 @@ async def until(closing: asyncio.Event, source: AsyncGenerator[T], tick_s: float
     except StopAsyncIteration:
         return
     finally:
-        await _cancelled(closed, *([item] if item else []))
+        await end(closed, item)
         await source.aclose()
-
-
-async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -17,6 +17,7 @@ from bots.discord.client import PajamaClient
 from bots.discord.server import talk, use_addresses
 from core.service import Service
 from core.settings import Settings
+from core.tasks import end
 from core.values import Place
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.guild import Guild
@@ -111,9 +112,7 @@ class Bot:
     async def stop(self) -> None:
         """End where it is."""
         if self.task is not None:
-            while not self.task.done():
-                self.task.cancel()  # until Python 3.12 `wait_for` swallows one that comes as it ends
-                await asyncio.wait({self.task}, timeout=1)
+            await end(self.task)
             await self.discord.until_disconnected()
 
     async def _run(self) -> None:

@@ -15,6 +15,7 @@ from bots.slack.server import talk
 from bots.slack.slash import COMMAND, SHORTCUT_CALLS
 from core.service import Service
 from core.settings import Settings
+from core.tasks import end
 from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.server import StandInSlack
@@ -121,9 +122,7 @@ class Bot:
         """End where it is."""
         if self.task is not None:
             others = max(0, len(self.slack.sockets.open) - (not self.task.done()))
-            while not self.task.done():
-                self.task.cancel()  # until Python 3.12 `wait_for`, inside Bolt, swallows one that comes as it ends
-                await asyncio.wait({self.task}, timeout=1)
+            await end(self.task)
             if not others:
                 await _end_what_is_left()
             await self.slack.until(lambda: len(self.slack.sockets.open) <= others)
@@ -135,10 +134,7 @@ class Bot:
 
 async def _end_what_is_left() -> None:
     """What Bolt began for events that are not acknowledged would end with the process."""
-    left = [task for task in asyncio.all_tasks() if _is_of_the_bot(task)]
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    await end(*filter(_is_of_the_bot, asyncio.all_tasks()))
 
 
 def _is_of_the_bot(task: asyncio.Task[object]) -> bool:
