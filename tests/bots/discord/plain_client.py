@@ -15,7 +15,7 @@ from discord import app_commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from tests.bots.discord.standin.changes import Changes
+from tests.bots.changes import Changes
 from tests.bots.discord.standin.server import StandInDiscord
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.bots.changes import Changes
 from tests.bots.discord.standin import interactions, payloads, permissions
-from tests.bots.discord.standin.changes import Changes
 from tests.bots.discord.standin.gateway import (
     DIRECT_MESSAGE_REACTIONS,
     DIRECT_MESSAGE_TYPING,

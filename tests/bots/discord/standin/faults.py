@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tests.bots.changes import Changes
+
 Answer = int | Literal["reset", "hang"]
 
 
@@ -37,7 +39,8 @@ class Fault:
 class Faults:
     """The faults that are arranged."""
 
-    def __init__(self) -> None:
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
         self._arranged: list[Fault] = []
         self.struck: list[tuple[str, Answer]] = []
         """What fell on which route, in order."""
@@ -70,4 +73,5 @@ class Faults:
         fault = next((one for one in self._arranged if one.strikes(route)), None)
         if fault is not None:
             self.struck.append((route, fault.answer))
+            self._changes.happened()
         return fault

@@ -22,11 +22,11 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.bots.changes import Changes
 from tests.bots.discord.standin import payloads, permissions
 from tests.bots.discord.standin.api import Api
 from tests.bots.discord.standin.calls import Request
 from tests.bots.discord.standin.cdn import Cdn
-from tests.bots.discord.standin.changes import Changes
 from tests.bots.discord.standin.channel import DM, Channel
 from tests.bots.discord.standin.clock import Clock, Snowflakes
 from tests.bots.discord.standin.faults import Faults
@@ -80,7 +80,7 @@ class StandInDiscord:
         self.owner = self.add_user("Owner")
         self.bot = self.add_user(bot_name, bot=True)
         self.application_id = self.bot.id
-        self.faults = Faults()
+        self.faults = Faults(self.changes)
         self.limits = Limits(self.clock)
         self.gateway = Gateway(self)
         self.cdn = Cdn(self)

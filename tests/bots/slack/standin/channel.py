@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.bots.changes import Changes
 from tests.bots.slack.standin import payloads
-from tests.bots.slack.standin.changes import Changes
 from tests.bots.slack.standin.message import File, Message
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.sessions import Assistance

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.bots.changes import Changes
+
 
 @dataclass
 class Fault:
@@ -33,7 +35,8 @@ class Fault:
 class Faults:
     """The faults that are arranged."""
 
-    def __init__(self) -> None:
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
         self._arranged: list[Fault] = []
         self.struck: list[tuple[str, int | str]] = []
         """What fell on which method, in order."""
@@ -68,4 +71,5 @@ class Faults:
         fault = next((one for one in self._arranged if one.strikes(method, team_id)), None)
         if fault is not None:
             self.struck.append((method, fault.answer))
+            self._changes.happened()
         return fault

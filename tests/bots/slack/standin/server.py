@@ -22,9 +22,9 @@ from typing import Self
 
 from aiohttp import web
 
+from tests.bots.changes import Changes
 from tests.bots.slack.standin.api import Api
 from tests.bots.slack.standin.calls import Request
-from tests.bots.slack.standin.changes import Changes
 from tests.bots.slack.standin.clock import Clock, Ids, Timestamps
 from tests.bots.slack.standin.deliveries import Deliveries, Delivery
 from tests.bots.slack.standin.events import SUBSCRIPTIONS
@@ -85,7 +85,7 @@ class StandInSlack:
         self.triggers: dict[str, Interaction] = {}
         self.requests: list[Request] = []
         self.violations: list[Violation] = []
-        self.faults = Faults()
+        self.faults = Faults(self.changes)
         self.limits = Limits(self.clock)
         self.streams = StreamRules()
         self.deliveries = Deliveries(self)
