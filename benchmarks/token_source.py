@@ -30,6 +30,10 @@ class TokenSource:
     def __init__(self) -> None:
         self._stopped: dict[str, threading.Event] = {}
 
+    def of_model(self, name: str, deadline: float | None = None) -> Generator:
+        """It is whatever model is wanted."""
+        return self
+
     def count(self, prompt: Prompt) -> int:
         """A token for four characters."""
         return sum(len(part.text) for part in prompt.parts) // 4

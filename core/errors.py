@@ -19,6 +19,7 @@ PajamaError
 │   ├── BadCommand
 │   ├── UnknownCollection    the Workspace sees no FAQ collection of that name
 │   └── BadSetting
+│       ├── NotOffered       whoever runs Pajama does not offer that to Workspaces
 │       └── UnknownSetting
 ├── NotFound                 no such Turn, Generation or Conversation in this Workspace
 │   └── WordsPurged          it was there, and its words are not kept any more
@@ -223,6 +224,15 @@ class BadSetting(MessageRefused):
         super().__init__(f"The setting {name} takes {', '.join(right)}.")
         self.name = name
         self.right = right
+
+
+class NotOffered(BadSetting):
+    """That is not offered to workspaces. `right` names what is."""
+
+    code = "not_offered"
+
+    def __init__(self, name: str, offered: tuple[str, ...]) -> None:
+        super().__init__(name, offered or ("–",))
 
 
 class UnknownSetting(BadSetting):

@@ -289,10 +289,17 @@ class Service:
     ) -> WorkspaceSettings:
         """Set one thing, for one channel where it is given; None brings the default back. Who may is asked before.
 
-        Raises BadSetting, and UnknownSetting with the names that there are.
+        Raises BadSetting, among them UnknownSetting with the names that there are and NotOffered.
         """
         settings = await self._database.write(
-            workspaces.change, place.platform, place.workspace, name, value, channel, now=_now()
+            workspaces.change,
+            place.platform,
+            place.workspace,
+            name,
+            value,
+            channel,
+            now=_now(),
+            models=self._settings.openai_workspace_models,
         )
         log.info("A setting was changed.", action="setting_changed", setting=name, workspace=place.workspace)
         return settings

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -31,6 +32,16 @@ TOML_FILE = Path("pajama.toml")
 MIN_OPERATOR_KEY_CHARS = 16
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _names(value: object) -> object:
+    """Names between commas, each once; a list, as TOML has it, is left as it is."""
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    return tuple(dict.fromkeys(filter(None, names))) if isinstance(names, list | tuple) else names
+
+
+ModelName = Annotated[str, Field(max_length=200)]
+ModelNames = Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(_names)]
 
 # Read by the Makefile and by the tests, not by the program.
 _OUTSIDE = ("PAJAMA_TEST_", "PAJAMA_TORCH_INDEX")
@@ -90,8 +101,13 @@ class Settings(BaseSettings):
         "`http://127.0.0.1:8000/v1`. Empty: `model` answers.",
     )
     openai_api_key: SecretStr = Field(SecretStr(""), description="The endpoint's key. Empty: none is sent.")
-    openai_model: Annotated[str, Field(max_length=200)] = Field(
+    openai_model: ModelName = Field(
         "", description="The model's name at the endpoint. Empty: the only one that it lists."
+    )
+    openai_workspace_models: ModelNames = Field(
+        (),
+        description="Names, between commas, of the endpoint's models that a workspace may choose with "
+        "`/settings model`. Empty: none may.",
     )
     openai_silence_s: Annotated[Seconds, Field(gt=0)] = Field(
         60.0, description="How long the endpoint may say nothing before an answer is given up."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from core import recipes
 from core.database import insert_new
-from core.errors import BadSetting, NotFound, RecipeError, SettingsError, UnknownRecipe, UnknownSetting
+from core.errors import BadSetting, NotFound, NotOffered, RecipeError, SettingsError, UnknownRecipe, UnknownSetting
 from core.faq import collections
 from core.faq.collections import MAX_NAME_CHARS
 from core.handoffs import hours
@@ -95,6 +95,7 @@ class WorkspaceSettings(ChannelSettings):
     """Everything that can be set for a Workspace. An empty list, or None, sets no bound."""
 
     recipes: dict[str, str] = Field(default_factory=dict)
+    model: Annotated[str, BeforeValidator(_cleaned)] | None = None
     allowed_users: Ids = ()
     allowed_roles: Ids = ()
     allowed_channels: Ids = ()
@@ -167,6 +168,7 @@ _RIGHT: dict[str, tuple[str, ...]] = {
     "read_context": ("on", "off"),
     "faq_mode": ("assistant", "faq-only", "off"),
     "faq_collections": (f"NAME NAME … (≤ {MAX_ENTRIES})",),
+    "model": ("NAME",),
     "allowed_users": _IDS,
     "allowed_roles": _IDS,
     "allowed_channels": _IDS,
@@ -221,13 +223,17 @@ def change(
     channel: str | None = None,
     *,
     now: datetime,
+    models: Sequence[str] = (),
 ) -> WorkspaceSettings:
     """Set `name`, for one channel where it is given; None brings the default back. Words are read as people type them.
 
-    Raises UnknownSetting with the names that there are, BadSetting with what would be right, and UnknownCollection.
+    `models` are those that may be chosen. Raises UnknownSetting with the names that there are, BadSetting with what
+    would be right, NotOffered and UnknownCollection.
     """
     _check_name(name, channel)
     checked = None if value is None else _checked(name, value)
+    if name == "model" and checked and checked not in models:
+        raise NotOffered(name, tuple(models))
     row = _locked(session, platform, workspace, now)
     if name == "faq_collections" and checked:
         collections.check_names(session, row.id, checked)

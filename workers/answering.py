@@ -9,7 +9,6 @@ what was already said is kept. Where the Turn was lost to another worker, nothin
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,9 +32,9 @@ from core.recipes import Passage
 from core.settings import Settings
 from core.streams import ReplyPublisher
 from core.turns import ClaimedTurn, Outcome
-from core.values import FinishReason, SamplingParams, TurnState, Usage
+from core.values import FinishReason, TurnState, Usage
 from core.workspaces import WorkspaceSettings
-from workers.draft import Draft, Prepared
+from workers.draft import Draft, Prepared, params_for
 from workers.faq import FaqDesk
 from workers.generator import Finished, Generator, KvScope
 from workers.running import RunningTurn, RunningTurns
@@ -133,7 +132,7 @@ class Answering:
     def _outcome(self, claimed: ClaimedTurn, turn: RunningTurn, telling: Telling) -> Outcome:
         """Make the answer, or say why there is none. Raises LeaseLost."""
         deadline = time.monotonic() + self._settings.deadline_s
-        draft = Draft(claimed, telling, self._generator.info, self._params(), deadline, _now())
+        draft = Draft(claimed, telling, self._generator, params_for(self._generator, self._settings), deadline, _now())
         try:
             return self._answered(draft, turn)
         except LeaseLost:
@@ -158,6 +157,7 @@ class Answering:
             if advice.outcome is not Step.ABSTAIN or not advice.speaks:
                 return self._from_faq(draft, turn, own)
             draft.given = Given.ABSTAIN
+        self._choose_model(draft, own)
         draft.prepared = self._prepare(draft, turn, own, claimed.recipe)
         return draft.made(self._generate(draft, turn, draft.say))
 
@@ -185,6 +185,7 @@ class Answering:
         said, passages, finished = "", draft.advice.verdict.passages(), None
         problem: Problem | None = Problem.NO_ANSWER
         try:
+            self._choose_model(draft, own)
             draft.prepared = self._prepare_with_most(draft, turn, own, passages)
             pieces: list[str] = []
             finished = self._generate(draft, turn, pieces.append)
@@ -203,12 +204,11 @@ class Answering:
         draft.reason, usage = problem, finished.usage if finished else Usage()
         return draft.quoting(Given.PASSAGE, usage) if draft.advice.likely else draft.silent(Given.ABSTAIN, usage)
 
-    def _params(self) -> SamplingParams:
-        """The sampling parameters, with a seed, so that `why` can tell it, and with room left for the prompt."""
-        params = self._settings.sampling
-        seed = secrets.randbits(32) if params.seed is None else params.seed
-        longest = max(1, min(params.max_new_tokens, self._generator.info.context_tokens // 2))
-        return params.model_copy(update={"seed": seed, "max_new_tokens": longest})
+    def _choose_model(self, draft: Draft, own: WorkspaceSettings) -> None:
+        """Let the Workspace's model answer. Raises AnswerFailed where it cannot."""
+        if own.model is not None:
+            draft.generator = self._generator.of_model(own.model, draft.deadline)
+            draft.params = params_for(draft.generator, self._settings)
 
     def _prepare_with_most(
         self, draft: Draft, turn: RunningTurn, own: WorkspaceSettings, passages: tuple[Passage, ...]
@@ -228,18 +228,18 @@ class Answering:
         passages: tuple[Passage, ...] = (),
     ) -> Prepared:
         """Load the history and assemble the Prompt."""
-        claimed, revision = draft.claimed, self._generator.info.revision
+        claimed, info = draft.claimed, draft.generator.info
         here = own.for_channel(claimed.channel)
         history = self._persisted(
             turn,
-            lambda session: load_history(session, claimed.conversation_id, claimed.cut_seq, claimed.seq, revision),
+            lambda session: load_history(session, claimed.conversation_id, claimed.cut_seq, claimed.seq, info.revision),
         )
         persona = here.persona or self._settings.persona
         recipe = recipes.load(recipe_name, own.recipes)
         request = PromptRequest(
             recipe=recipe,
             newest=Speech(claimed.seq, claimed.message_id, claimed.revision, claimed.text, claimed.speaker),
-            budget=self._generator.info.context_tokens - draft.params.max_new_tokens,
+            budget=info.context_tokens - draft.params.max_new_tokens,
             history=history,
             cut_seq=claimed.cut_seq,
             persona=persona,
@@ -248,12 +248,12 @@ class Answering:
             passages=passages,
             shared=claimed.shared,
         )
-        return Prepared(recipe, persona, assemble(request, self._generator.count))
+        return Prepared(recipe, persona, assemble(request, draft.generator.count))
 
     def _generate(self, draft: Draft, turn: RunningTurn, take: Callable[[str], None]) -> Finished:
         """Hand the answer on as it comes. Raises LeaseLost, and AnswerFailed where it could not be begun."""
         assert draft.prepared is not None
-        events = self._generator.generate(
+        events = draft.generator.generate(
             draft.prepared.assembled.prompt,
             draft.params,
             request_id=turn.request_id,

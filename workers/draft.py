@@ -5,6 +5,7 @@ Knows Prompts, what a FAQ said and how long things took; what is said of it is t
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,10 +15,11 @@ from core.faq.finding import Given
 from core.faq.matches import Decided
 from core.prompts import Assembled, version_of
 from core.recipes import Recipe
+from core.settings import Settings
 from core.turns import ClaimedTurn, Outcome, Source
 from core.values import FinishReason, SamplingParams, TurnState, Usage
 from workers.faq import Advice
-from workers.generator import Finished, ModelInfo
+from workers.generator import Finished, Generator, ModelInfo
 from workers.telling import Telling
 
 _FAQ = "faq"
@@ -42,13 +44,21 @@ class Prepared:
         )
 
 
+def params_for(generator: Generator, settings: Settings) -> SamplingParams:
+    """The sampling parameters, with a seed, so that `why` can tell it, and with room left for the prompt."""
+    params = settings.sampling
+    seed = secrets.randbits(32) if params.seed is None else params.seed
+    longest = max(1, min(params.max_new_tokens, generator.info.context_tokens // 2))
+    return params.model_copy(update={"seed": seed, "max_new_tokens": longest})
+
+
 @dataclass(slots=True)
 class Draft:
     """An answer while it is being made: whatever goes wrong, this much is kept."""
 
     claimed: ClaimedTurn
     telling: Telling
-    author: ModelInfo
+    generator: Generator
     params: SamplingParams
     deadline: float
     started: datetime
@@ -57,6 +67,7 @@ class Draft:
     reason: str | None = None
     offers_human: bool = False
     prepared: Prepared | None = None
+    quoted: ModelInfo | None = None
     text: str = ""
     faq_ms: float | None = None
     first_token_ms: float | None = None
@@ -107,7 +118,7 @@ class Draft:
     def _of_faq(self, state: TurnState, reason: FinishReason, usage: Usage) -> Outcome:
         assert self.advice is not None
         verdict = self.advice.verdict
-        self.author = ModelInfo(_FAQ, f"{verdict.collection[:60]}@{verdict.revision}", 0)
+        self.quoted = ModelInfo(_FAQ, f"{verdict.collection[:60]}@{verdict.revision}", 0)
         return self._ended(state, reason, usage=usage)
 
     def _ended(
@@ -119,7 +130,7 @@ class Draft:
         token_ids: tuple[int, ...] = (),
     ) -> Outcome:
         claimed, prepared = self.claimed, self.prepared
-        by_model = prepared is not None or self.author.name != _FAQ
+        author = self.quoted or self.generator.info
         return Outcome(
             turn_id=claimed.turn_id,
             generation_id=claimed.generation_id,
@@ -128,9 +139,9 @@ class Draft:
             finish_reason=reason,
             text=self.text,
             token_ids=token_ids,
-            model=self.author.name,
-            model_revision=self.author.revision,
-            sampling=self.params if by_model else None,
+            model=author.name,
+            model_revision=author.revision,
+            sampling=self.params if prepared is not None or self.quoted is None else None,
             usage=usage,
             failure=failure,
             prompt=prepared.assembled.record.model_dump(mode="json") if prepared else None,

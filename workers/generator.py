@@ -64,6 +64,12 @@ class Generator(Protocol):
     def info(self) -> ModelInfo:
         """The model that answers."""
 
+    def of_model(self, name: str, deadline: float | None = None) -> Generator:
+        """What answers with another model, which a Workspace has chosen; requests are one's own, wherever cancelled.
+
+        Raises AnswerFailed where it does not answer with that one, or has not found out by `deadline`.
+        """
+
     def count(self, prompt: Prompt) -> int:
         """The tokens of the whole rendering of `prompt`."""
 

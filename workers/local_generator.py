@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from core.errors import ModelUnavailable
 from core.prompts import Prompt
 from core.values import FinishReason, SamplingParams, Usage
 from workers.chat_template import ChatTemplate
@@ -38,6 +39,12 @@ class LocalGenerator:
     def info(self) -> ModelInfo:
         """The model that answers."""
         return self._info
+
+    def of_model(self, name: str, deadline: float | None = None) -> LocalGenerator:
+        """This one, if that is its model. Raises ModelUnavailable."""
+        if name != self._info.name:
+            raise ModelUnavailable(f"The worker has {self._info.name} and no other model: {name!r} is asked for.")
+        return self
 
     def count(self, prompt: Prompt) -> int:
         """The tokens of the whole rendering of `prompt`."""

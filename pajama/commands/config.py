@@ -34,6 +34,8 @@ def shown(settings: Settings, name: str) -> Any:
         return MASK if value.get_secret_value() else ""
     if name.endswith("_url"):
         return masked_url(value)
+    if isinstance(value, tuple):
+        return ", ".join(value)
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 

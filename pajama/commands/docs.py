@@ -64,7 +64,9 @@ def settings_page() -> str:
     ]
     for name, field in Settings.model_fields.items():
         default = field.default
-        shown = "" if default in ("", PydanticUndefined) or isinstance(default, SecretStr) else f"`{_default(default)}`"
+        shown = (
+            "" if default in ("", (), PydanticUndefined) or isinstance(default, SecretStr) else f"`{_default(default)}`"
+        )
         lines.append(f"| `{variable(name)}` | {shown} | {field.description} |")
     return "\n".join(lines) + "\n"
 

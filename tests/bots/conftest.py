@@ -28,6 +28,7 @@ def settings(database_url: str, redis_url: str, redis_prefix: str, tmp_path: Pat
         redis_prefix=redis_prefix,
         max_message_chars=5_000,
         max_queued_turns_per_person=2,
+        openai_workspace_models="small, large",
     )
 
 

@@ -14,7 +14,7 @@ from bots import commands
 from bots.commands import Answering, Asker, Call, Told, parse
 from bots.replies import watch
 from bots.texts import sentence_for, text
-from core.errors import AccessDenied, AdminsOnly, BadSetting, NotAllowed, UnknownCollection, UnknownSetting
+from core.errors import AccessDenied, AdminsOnly, BadSetting, NotAllowed, NotOffered, UnknownCollection, UnknownSetting
 from core.faq.entry import Entry
 from core.presence import WorkerStatus
 from core.redis import connect, worker_key
@@ -122,6 +122,13 @@ class TestSettings:
         with pytest.raises(BadSetting) as refused:
             await do(service, typed)
         assert ", ".join(refused.value.right) in sentence_for(refused.value, "zh-CN")
+
+    async def test_a_model_is_one_of_those_that_are_offered(self, service: Service) -> None:
+        assert "large" in await told(service, "/settings model large")
+        with pytest.raises(NotOffered) as refused:
+            await do(service, "/settings model huge")
+        assert "small, large" in sentence_for(refused.value, "en")
+        assert (await service.workspace_settings(PLACE)).model == "large"
 
     async def test_where_there_are_no_channels_none_is_set(self, service: Service) -> None:
         with pytest.raises(BadSetting, match="here=workspace"):

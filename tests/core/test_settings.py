@@ -60,6 +60,15 @@ def test_a_wrong_value_names_the_variable_and_what_is_right(
     assert (value in str(error.value)) is not name.endswith("_url")
 
 
+@pytest.mark.parametrize("from_toml", [False, True])
+def test_models_for_workspaces_are_named_in_a_list(monkeypatch: pytest.MonkeyPatch, *, from_toml: bool) -> None:
+    if from_toml:
+        Path("pajama.toml").write_text('openai_workspace_models = ["qwen3:8b", "a/b", "qwen3:8b"]')
+    else:
+        monkeypatch.setenv("PAJAMA_OPENAI_WORKSPACE_MODELS", " qwen3:8b,a/b , ,qwen3:8b,")
+    assert load_settings().openai_workspace_models == ("qwen3:8b", "a/b")
+
+
 def test_every_wrong_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAJAMA_WEB_PORT", "abc")
     monkeypatch.setenv("PAJAMA_TOP_P", "7")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from core import recipes, workspaces
-from core.errors import BadSetting, SettingsError, UnknownCollection, UnknownSetting
+from core.errors import BadSetting, NotOffered, SettingsError, UnknownCollection, UnknownSetting
 from core.faq import collections
 from core.models import Workspace
 from core.workspaces import CHANNEL_NAMES, MAX_ENTRIES, NAMES, ChannelSettings, WorkspaceSettings
@@ -190,6 +190,27 @@ class TestCollections:
         with pytest.raises(UnknownCollection) as refused:
             change(chat, "faq_collections", "shop")
         assert refused.value.known == ("–",)
+
+
+class TestModels:
+    """The model that answers, of those that whoever runs Pajama offers."""
+
+    def choose(self, chat: Chat, model: str | None, *offered: str) -> WorkspaceSettings:
+        with chat.database.write() as session:
+            return workspaces.change(session, "web", "w", "model", model, now=chat.now, models=offered)
+
+    def test_one_that_is_offered_can_be_chosen_and_taken_back(self, chat: Chat) -> None:
+        assert self.choose(chat, " qwen3:8b ", "small", "qwen3:8b").model == loaded(chat).model == "qwen3:8b"
+        assert self.choose(chat, None).model is None
+
+    def test_another_is_refused_with_those_that_are(self, chat: Chat) -> None:
+        with pytest.raises(NotOffered) as refused:
+            self.choose(chat, "huge", "small", "qwen3:8b")
+        assert (refused.value.name, refused.value.right) == ("model", ("small", "qwen3:8b"))
+        with pytest.raises(NotOffered) as refused:
+            self.choose(chat, "small")
+        assert refused.value.right == ("–",)
+        assert loaded(chat) == WorkspaceSettings()
 
 
 class TestKeeping:

@@ -27,6 +27,10 @@ class Reverser:
 
     info = ModelInfo("reverser", "1", 8192)
 
+    def of_model(self, name: str, deadline: float | None = None) -> Generator:
+        """It is whatever model is wanted."""
+        return self
+
     def count(self, prompt: Prompt) -> int:
         """A token a word."""
         return sum(len(part.text.split()) for part in prompt.parts)

@@ -110,6 +110,9 @@ def test_the_doctor_asks_the_endpoint_for_a_token(
     )
     assert "torch" not in well, "it is not needed"
 
+    offered = found(standin, openai_workspace_models="no-such")["Model"]
+    assert offered.verdict == "failure" and offered.detail.startswith("no-such, which workspaces may choose: ")
+
     standin.models["hidden"] = {"max_model_len": CONTEXT}
     standin.unlisted = {"hidden"}
     hidden = found(standin, openai_model="hidden", max_context_tokens=9)["Model"]

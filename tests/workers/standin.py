@@ -40,6 +40,7 @@ class StandIn:
         self.names_them = True  # whether it says which
         self.knows_system = True
         self.lists = True  # whether it tells its models
+        self.stalls = False  # whether it takes questions and answers none
         self.page = False  # whether it answers everything with a page for people
         self.asked: list[tuple[str, dict[str, Any]]] = []  # path and body, in order
         self.headers: list[dict[str, str]] = []
@@ -117,12 +118,14 @@ class Wire(BaseHTTPRequestHandler):
             self.standin.asked.append((self.path, body))
             self.standin.headers.append(dict(self.headers))
             self.standin.changed.notify_all()
+        while self.standin.stalls and not self.client_left(0.01):
+            pass
         if self.standin.page:
             self.reply(200, b"<html><body>Please log in.</body></html>", Content_Type="text/html")
         elif self.standin.key and self.headers["Authorization"] != f"Bearer {self.standin.key}":
             self.error(401, f"Incorrect API key provided: {self.headers['Authorization']}", code="invalid_api_key")
         else:
-            answers.get(self.path, lambda: self.error(404, "Not found"))()
+            answers.get(self.path.partition("?")[0], lambda: self.error(404, "Not found"))()
 
     # What it answers.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ from core.settings import Settings
 from core.streams import ReplyPublisher
 from core.values import FinishReason, InboundMessage, Person, Place, TurnState, Usage
 from tests.workers.serve import PacedGenerator
+from tests.workers.standin import CONTEXT as STANDIN_CONTEXT
+from tests.workers.standin import MODEL, StandIn
 from workers.answering import Answering
 from workers.faq import FaqDesk
 from workers.generator import Finished, Generator, TextDelta, Timings
 from workers.heartbeat import Heartbeat
+from workers.remote_generator import RemoteGenerator
 from workers.running import RunningTurns
 
 NOWHERE = "unix:///nowhere/redis.sock"
@@ -148,6 +151,27 @@ def test_a_channel_has_a_persona_language_and_recipe_of_its_own(desk: Desk) -> N
     with desk.database.read() as session:
         poet = history.explain(session, quiet).messages
     assert [message.text for message in poet] == ["A poet.", "翻译成中文：say 1"]
+
+
+def test_the_workspaces_model_answers_and_one_that_is_not_offered_any_more_does_not(
+    tmp_path: Path, standin: StandIn, load: Callable[..., RemoteGenerator]
+) -> None:
+    standin.models["large"] = {"max_model_len": 2 * STANDIN_CONTEXT}
+    generator = load(standin, openai_model=MODEL, openai_workspace_models="large")
+    desk = Desk(tmp_path, generator, max_new_tokens=4)
+    answers = []
+    for model in (None, "large", "small"):
+        with desk.database.write() as session:
+            workspaces.change(session, "web", "w", "model", model, now=datetime.now(UTC), models=("large", "small"))
+        answers.append(desk.say("Hello"))
+        assert desk.answering.answer_next()
+    with desk.database.read() as session:
+        told = [history.explain(session, turn_id).turn.answer for turn_id in answers[:2]]
+    assert [each.model for each in told if each] == [MODEL, "large"]
+    budgets = [PromptRecord.model_validate(desk.generation(turn_id).prompt).budget for turn_id in answers[:2]]
+    assert budgets == [STANDIN_CONTEXT - 4, 2 * STANDIN_CONTEXT - 4]
+    assert (desk.turn(answers[2]).state, desk.turn(answers[2]).failure) == (TurnState.FAILED, "model")
+    desk.close()
 
 
 def test_a_message_beyond_the_budget_fails_with_its_code(tmp_path: Path) -> None:

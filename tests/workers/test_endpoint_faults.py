@@ -321,7 +321,7 @@ def test_neither_the_key_nor_words_are_logged_or_shown(
     assert "my secret" not in " ".join([*failures, *(f"{record.getMessage()} {record.__dict__}" for record in told)])
     everything = " ".join([*failures, *(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)])
     assert "sk-hush" not in everything and "********" in everything
-    assert "sk-hush" not in repr(generator._endpoint)
+    assert "sk-hush" not in repr(generator._asking.endpoint)
 
 
 def _connect(port: int) -> None:

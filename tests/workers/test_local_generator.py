@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from core.errors import ModelUnavailable
 from core.prompts import Prompt, PromptPart
 from tests.workers.generator_contract import BATCH, GREEDY, GeneratorContract, answer, collect, prompt
 from tests.workers.tiny import CONTEXT
@@ -41,6 +42,11 @@ class TestLocalGenerator(GeneratorContract):
         said = first.usage.prompt_tokens + len(first.token_ids)
         expected = said - 1 if engine_kind == "slots" else 0  # the answer's last token was made but never read
         assert second.usage.cached_tokens == expected
+
+    def test_it_has_one_model_and_says_so(self, generator: LocalGenerator) -> None:
+        assert generator.of_model("tiny") is generator
+        with pytest.raises(ModelUnavailable, match="has tiny and no other model: 'large'"):
+            generator.of_model("large")
 
     def test_forgetting_drops_the_cached_contents(self, generator: LocalGenerator) -> None:
         generator.count(prompt("a secret"))

@@ -6,12 +6,13 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.errors import EngineFailed, PromptTooLong
+from core.errors import DeadlineExceeded, EndpointDenied, EngineFailed, ModelUnavailable, PromptTooLong
 from core.prompts import Prompt, PromptPart
-from core.values import SamplingParams
+from core.values import FinishReason, SamplingParams
 from tests.workers.generator_contract import BATCH, GREEDY, LONG, GeneratorContract, answer, collect, prompt, until
 from tests.workers.standin import CONTEXT, MODEL, StandIn, counted
 from workers.remote_generator import RemoteGenerator
@@ -151,6 +152,84 @@ def test_a_model_without_a_system_part_gets_it_in_the_persons(standin: StandIn, 
     _, finished = collect(generator.generate(CONVERSATION, GREEDY, request_id="a"))
     assert finished.failure is None and finished.usage.prompt_tokens == counted_tokens
     assert standin.bodies()[-1]["messages"][0] == {"role": "user", "content": "Be brief.\n\nOne?"}
+
+
+class TestOtherModels:
+    """Other models of the same endpoint, for Workspaces that choose them."""
+
+    @pytest.fixture
+    def generator(self, standin: StandIn, load: Load) -> RemoteGenerator:
+        standin.models["large"], standin.context = {"max_model_len": 2 * CONTEXT}, 2 * CONTEXT
+        return load(standin, openai_model=MODEL, openai_workspace_models="large, gone", openai_retry_s=0.05)
+
+    def test_one_that_is_offered_answers_and_counts_for_itself(
+        self, generator: RemoteGenerator, standin: StandIn
+    ) -> None:
+        large = generator.of_model("large")
+        assert (large.info.name, large.info.context_tokens) == ("large", 2 * CONTEXT)
+        assert large.info.revision == generator.info.revision
+        assert answer(large, "Hello")[1].failure is None
+        assert large.count(prompt("x" * CONTEXT)) > CONTEXT
+        assert answer(large, "x" * CONTEXT)[1].failure is None
+        assert {body["model"] for body in standin.bodies()} == {"large"}
+        assert standin.bodies("/tokenize")[-1]["model"] == "large"
+        answer(generator, "Hello")
+        assert standin.bodies()[-1]["model"] == MODEL
+
+    def test_it_is_looked_at_once(self, generator: RemoteGenerator, standin: StandIn) -> None:
+        generator.of_model("large")
+        asked = len(standin.asked)
+        assert generator.of_model("large").of_model("large").info.name == "large"
+        assert len(standin.asked) == asked
+
+    def test_many_who_ask_at_once_wait_for_one_look(self, generator: RemoteGenerator, standin: StandIn) -> None:
+        standin.stalls, asked = True, len(standin.asked)
+        with ThreadPoolExecutor(3) as threads:
+            found = [threads.submit(generator.of_model, "large") for _ in range(3)]
+            standin.wait_for(lambda it: len(it.asked) > asked)
+            standin.stalls = False
+            assert {each.result().info.name for each in found} == {"large"}
+        assert [path for path, _ in standin.asked[asked:]].count("/v1/models") == 1
+
+    def test_one_that_is_not_offered_is_refused_with_those_that_are(self, generator: RemoteGenerator) -> None:
+        with pytest.raises(ModelUnavailable, match=r"'small' .* PAJAMA_OPENAI_WORKSPACE_MODELS offers large, gone"):
+            generator.of_model("small")
+
+    def test_one_that_is_not_there_is_said_and_found_once_it_is(
+        self, generator: RemoteGenerator, standin: StandIn
+    ) -> None:
+        with pytest.raises(EndpointDenied):
+            generator.of_model("gone")
+        standin.models["gone"] = {"max_model_len": CONTEXT}
+        assert generator.of_model("gone").info.name == "gone"
+
+    def test_nobody_waits_for_it_beyond_the_deadline(self, generator: RemoteGenerator, standin: StandIn) -> None:
+        standin.stalls = True
+        with pytest.raises(DeadlineExceeded):
+            generator.of_model("large", time.monotonic() + 0.05)
+        standin.stalls = False
+
+    def test_its_answers_are_the_generators(self, generator: RemoteGenerator) -> None:
+        events = generator.of_model("large").generate(prompt("Hello"), LONG, request_id="a")
+        next(events)
+        assert generator.stats().running == 1
+        with pytest.raises(EngineFailed):
+            generator.generate(prompt("Hello"), LONG, request_id="a")
+        generator.cancel("a")
+        assert collect(events)[1].reason is FinishReason.CANCELLED
+        assert generator.drain(0)
+
+
+def test_each_model_of_llama_cpp_is_asked_by_name(load: Load) -> None:
+    standin = StandIn("llama.cpp")
+    standin.models["a/large"] = {}
+    generator = load(standin, openai_model=MODEL, openai_workspace_models="a/large")
+    standin.asked.clear()
+    generator.of_model("a/large").count(prompt("Hello"))
+    standin.close()
+    paths = {path for path, body in standin.asked if "model" not in body}
+    assert paths == {"/v1/models", "/props?model=a%2Flarge"}
+    assert {body["model"] for _, body in standin.asked if body} == {"a/large"}
 
 
 def test_no_more_is_asked_at_once_than_the_batch_holds(generator: RemoteGenerator, standin: StandIn) -> None:

@@ -57,7 +57,9 @@ class VllmCounter:
 
 @dataclass(frozen=True, slots=True)
 class LlamaCppCounter:
-    """llama.cpp's server: `/apply-template`, then `/tokenize`."""
+    """llama.cpp's server: `/apply-template`, then `/tokenize`. Where it has one model only, the name is not read."""
+
+    model: str
 
     @property
     def way(self) -> str:
@@ -71,11 +73,12 @@ class LlamaCppCounter:
     async def count(self, endpoint: Endpoint, messages: list[Message]) -> int:
         """Two questions."""
         url = f"{endpoint.root_url}/apply-template"
-        rendered = await endpoint.post(url, {"messages": messages})
+        rendered = await endpoint.post(url, {"model": self.model, "messages": messages})
         if not isinstance(rendered, dict) or not isinstance(rendered.get("prompt"), str):
             raise EndpointBroken(f"{url} gives no prompt.")
         url = f"{endpoint.root_url}/tokenize"
-        told = await endpoint.post(url, {"content": rendered["prompt"], "add_special": True, "parse_special": True})
+        text = {"content": rendered["prompt"], "add_special": True, "parse_special": True}
+        told = await endpoint.post(url, {"model": self.model, **text})
         tokens = told.get("tokens") if isinstance(told, dict) else None
         return _positive(len(tokens) if isinstance(tokens, list) else None, url)
 

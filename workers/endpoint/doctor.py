@@ -26,6 +26,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     try:
         yield _answer(generator, settings)
         yield _model(generator)
+        for name in settings.openai_workspace_models:
+            yield _offered(generator, name)
     finally:
         generator.close()
 
@@ -47,3 +49,11 @@ def _model(generator: RemoteGenerator) -> Finding:
     if found.listed is False:
         return Finding("Model", "warning", f"{detail}. It answers, but is not in the endpoint's list of models")
     return Finding("Model", "ok", detail)
+
+
+def _offered(generator: RemoteGenerator, name: str) -> Finding:
+    """Whether a model that Workspaces may choose answers."""
+    try:
+        return _model(generator.of_model(name))
+    except AnswerFailed as error:
+        return Finding("Model", "failure", f"{name}, which workspaces may choose: {error}")

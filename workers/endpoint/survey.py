@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from core.errors import EndpointBroken, EndpointDenied, EndpointRefused, ModelUnavailable, PromptTooLong
 from core.settings import Settings, variable
@@ -49,16 +50,19 @@ class Found:
             raise PromptTooLong(tokens, max(0, limit))
 
 
-async def survey(endpoint: Endpoint, settings: Settings) -> Found:
-    """Ask the endpoint for all of it. Raises ModelUnavailable and EngineFailed in words for an operator."""
+async def survey(endpoint: Endpoint, settings: Settings, model: str = "") -> Found:
+    """Ask the endpoint for all of it, of `model` or of the one that the settings name.
+
+    Raises ModelUnavailable and EngineFailed in words for an operator.
+    """
     models = await _models(endpoint)
-    model = settings.openai_model or _only(models, endpoint)
+    model = model or settings.openai_model or _only(models, endpoint)
     counter = await _counter(endpoint, model)
     fields = counter.fields() if counter is not None else Fields()
     both, system_in_user = await _both(endpoint, model, fields)
     if counter is None:
         counter = await _bound(endpoint, model, fields, both)
-    told = await _context_tokens(endpoint, (models or {}).get(model, {}), counter)
+    told = await _context_tokens(endpoint, model, (models or {}).get(model, {}), counter)
     return Found(
         model=model,
         context_tokens=_allowed(settings.max_context_tokens, told, endpoint, model),
@@ -93,7 +97,7 @@ def _only(models: dict[str, dict[str, Any]] | None, endpoint: Endpoint) -> str:
 
 async def _counter(endpoint: Endpoint, model: str) -> Counter | None:
     """The way to count that the endpoint knows, if any."""
-    for counter in (VllmCounter(model), LlamaCppCounter()):
+    for counter in (VllmCounter(model), LlamaCppCounter(model)):
         try:
             await counter.count(endpoint, [_USER])
         except (EndpointRefused, EndpointBroken, EndpointDenied):
@@ -130,13 +134,13 @@ async def _prompt_tokens(endpoint: Endpoint, model: str, fields: Fields, message
     return tokens if isinstance(tokens, int) and tokens > 0 else 0
 
 
-async def _context_tokens(endpoint: Endpoint, entry: dict[str, Any], counter: Counter) -> int:
+async def _context_tokens(endpoint: Endpoint, model: str, entry: dict[str, Any], counter: Counter) -> int:
     """How many tokens prompt and answer may have together, as the endpoint tells; 0 where it does not."""
     found = next((value for name in _CONTEXT_NAMES if isinstance(value := entry.get(name), int) and value > 0), 0)
     if found or not isinstance(counter, LlamaCppCounter):
         return found
     try:
-        props = await endpoint.get(f"{endpoint.root_url}/props")
+        props = await endpoint.get(f"{endpoint.root_url}/props?{urlencode({'model': model})}")
         tokens = props["default_generation_settings"]["n_ctx"]
     except (EndpointRefused, EndpointBroken, EndpointDenied, TypeError, LookupError):
         return 0

@@ -369,6 +369,8 @@ class TestSettings:
         assert refused(wrong) == (422, "bad_setting") and "always" in wrong.json()["error"]["message"]
         unknown = operator.put(f"{API}/settings", json={"workspace": "web:local", "name": "colour", "value": "x"})
         assert refused(unknown) == (422, "unknown_setting")
+        model = operator.put(f"{API}/settings", json={"workspace": "web:local", "name": "model", "value": "huge"})
+        assert refused(model) == (422, "not_offered")
         for workspace in ("web:nowhere", "x:y", "web", ""):
             body = {"workspace": workspace, "name": "answer", "value": "never"}
             assert refused(operator.put(f"{API}/settings", json=body)) == (404, "not_found")
