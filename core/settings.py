@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
     threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads of the model; 0: one a physical core.")
+    engine: Literal["slots", "transformers"] = Field(
+        "slots",
+        description="What runs the model: `slots`, Pajama's own engine, or `transformers`, that library's own continuous "
+        "batching.",
+    )
     max_batch_size: Annotated[int, Field(ge=1, le=1024)] = Field(
         32, description="Turns that one worker answers at once."
     )

@@ -20,6 +20,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from core.errors import ModelUnavailable
 from core.settings import Settings, variable
 from workers.engine.choice import make_engine
+from workers.engine.loop import EngineLoop
+from workers.engine.managed import ManagedEngine
 from workers.engine.prefixes import KvReuse
 from workers.generator import ModelInfo
 from workers.local_generator import LocalGenerator
@@ -50,19 +52,14 @@ _LOADING_ERRORS = (
 
 def load_generator(settings: Settings) -> LocalGenerator:
     """Load the model that the settings name. Raises ModelUnavailable."""
+    _check_engine(settings)
     set_threads(settings.threads)
     config = _load_config(settings)
     device = _device(settings.device)
     dtype = _dtype(settings.dtype, device, config)
     tokenizer = _load(AutoTokenizer, settings)
     model = _load_model(settings, device, dtype)
-    engine = make_engine(
-        model,
-        max_batch_size=settings.max_batch_size,
-        context_tokens=_context_tokens(settings.max_context_tokens, model.config),
-        kv_memory_mib=settings.kv_memory_mib,
-        reuse=KvReuse(settings.kv_reuse),
-    )
+    engine = _engine(settings, model)
     info = ModelInfo(settings.model, _revision(model), engine.context_tokens)
     log.info(
         "The model is loaded.",
@@ -93,6 +90,32 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None
     ids = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
+
+
+def _check_engine(settings: Settings) -> None:
+    if settings.engine == "transformers" and settings.repetition_penalty != 1:
+        raise ModelUnavailable(
+            f"{variable('engine')}=transformers cannot make repeats less likely: set {variable('repetition_penalty')}=1."
+        )
+
+
+def _engine(settings: Settings, model: PreTrainedModel) -> EngineLoop:
+    """The engine that the settings name, running the model. Raises ModelUnavailable."""
+    context_tokens = _context_tokens(settings.max_context_tokens, model.config)
+    if settings.engine == "transformers":
+        return ManagedEngine(
+            model,
+            max_batch_size=settings.max_batch_size,
+            context_tokens=context_tokens,
+            kv_memory_mib=settings.kv_memory_mib,
+        )
+    return make_engine(
+        model,
+        max_batch_size=settings.max_batch_size,
+        context_tokens=context_tokens,
+        kv_memory_mib=settings.kv_memory_mib,
+        reuse=KvReuse(settings.kv_reuse),
+    )
 
 
 def _load_model(settings: Settings, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:

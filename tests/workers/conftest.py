@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tests.workers.standin import StandIn
 from tests.workers.tiny import CONTEXT, make_model, make_tokenizer
 from workers.engine.batch import BatchEngine
 from workers.engine.loop import EngineLoop
+from workers.engine.managed import ManagedEngine
 from workers.engine.slot_forward import SlotForward
 from workers.engine.slots import SlotEngine
 from workers.remote_generator import RemoteGenerator, load_generator
@@ -54,7 +57,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory, llama: PreTrainedMode
     return folder
 
 
-@pytest.fixture(scope="session", params=["slots", "plain"])
+@pytest.fixture(scope="session", params=["slots", "plain", "managed"])
 def engine_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -77,6 +80,11 @@ def build_engine(kind: str, model: PreTrainedModel, max_batch_size: int, context
     """An engine with room in its pool for a batch, not more."""
     if kind == "plain":
         return BatchEngine(model, max_batch_size=max_batch_size, context_tokens=context_tokens)
+    if kind == "managed":  # it changes how its model attends, for which slots have their own way
+        model = copy.deepcopy(model)
+        model.set_attn_implementation("sdpa")
+        gc.freeze()  # its end collects garbage twice, for which all that was ever imported would be looked at
+        return ManagedEngine(model, max_batch_size=max_batch_size, context_tokens=context_tokens)
     tokens = max_batch_size * context_tokens
     return SlotEngine(
         SlotForward(model), max_batch_size=max_batch_size, context_tokens=context_tokens, kv_tokens=tokens
