@@ -1,4 +1,5 @@
-"""A real worker process for the tests: `serve.py model` answers with PAJAMA_MODEL, `serve.py paced` with counted words."""
+"""A real worker process for the tests: `serve.py model` answers with PAJAMA_MODEL, `endpoint` through
+PAJAMA_OPENAI_BASE_URL, `paced` with counted words."""
 
 from __future__ import annotations
 
@@ -91,6 +92,10 @@ def load_paced(settings: Settings) -> Generator:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "endpoint":
+        from workers import remote_generator
+
+        sys.exit(run(load_settings(), remote_generator.load_generator))
     if sys.argv[1] == "model":
         from workers.loading import load_generator
 

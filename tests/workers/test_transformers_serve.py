@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from core.values import FinishReason
+from core.values import FinishReason, TurnState
 from tests.workers.generator_contract import BATCH, GREEDY, GeneratorContract, answer, until
+from tests.workers.test_runtime import House, Valkey
 from tests.workers.tiny import CONTEXT
 from workers.engine.loop import EngineLoop
 from workers.generator import Generator, ModelInfo
@@ -42,6 +43,31 @@ def serving(model_folder: Path) -> Iterator[str]:
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def house(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    valkey = Valkey(tmp_path_factory.mktemp("v"))
+    valkey.start()
+    made = House(tmp_path, valkey)
+    yield made
+    made.close()
+    valkey.stop()
+
+
+def test_a_worker_in_front_of_it_answers(house: House, serving: str, model_folder: Path) -> None:
+    house.worker(
+        "endpoint",
+        openai_base_url=serving,
+        openai_model=model_folder,
+        max_context_tokens=2 * CONTEXT,
+        max_new_tokens=12,
+    )
+    turn_id = house.say("Hello!")
+    assert house.wait_for_end(turn_id) is TurnState.DONE
+    answer = house.answer(turn_id)
+    assert (answer.model, answer.text) == (str(model_folder), house.shown(turn_id))
+    assert answer.prompt_tokens and answer.completion_tokens
 
 
 class TestTransformersServe(GeneratorContract):
