@@ -21,6 +21,7 @@ from workers.endpoint.body import Message, messages_of
 from workers.endpoint.connection import Endpoint
 from workers.endpoint.models import Models
 from workers.endpoint.survey import Found, survey
+from workers.engine.request import check_params
 from workers.generator import Finished, GeneratorStats, KvScope, ModelInfo, TextDelta
 
 log = structlog.get_logger(__name__)
@@ -92,6 +93,7 @@ class RemoteGenerator:
     ) -> Iterator[TextDelta | Finished]:
         """Yield the answer's text as it comes, then Finished. Raises EngineFailed and PromptTooLong, which more often
         is in Finished: it takes a question to know."""
+        check_params(params)
         messages = self._messages(prompt)
         self.found.check(messages, params)
         answer = RemoteAnswer(request_id, messages, params, deadline, self._asking.note_token)

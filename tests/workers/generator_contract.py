@@ -147,6 +147,18 @@ class GeneratorContract:
         assert isinstance(refusal(generator, too_long), PromptTooLong)
         assert answer(generator, "Hello")[1].failure is None, "one bad request must fail alone"
 
+    def test_wrong_parameters_are_refused_alone(self, generator: Generator) -> None:
+        for wrong in (
+            {"temperature": float("nan")},
+            {"temperature": -1.0},
+            {"max_new_tokens": 0},
+            {"stop": ("x",) * 100},
+        ):
+            with pytest.raises(EngineFailed, match=next(iter(wrong))):
+                generator.generate(prompt("Hello"), GREEDY.model_copy(update=wrong), request_id="a")
+        whole = GREEDY.model_copy(update={"temperature": 1, "top_p": 1})  # as JSON has them
+        assert answer(generator, "Hello", whole)[1].failure is None
+
     def test_a_request_id_is_given_to_one_at_a_time(self, generator: Generator) -> None:
         events = generator.generate(prompt("Hello"), GREEDY, request_id="a")
         with pytest.raises(EngineFailed):

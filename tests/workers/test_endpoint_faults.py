@@ -238,6 +238,31 @@ def test_the_deadline_ends_waiting_and_retrying(generator: RemoteGenerator, stan
         assert time.monotonic() < deadline + 5
 
 
+def test_an_endpoint_that_only_says_it_is_there_is_left_at_the_deadline(
+    generator: RemoteGenerator, standin: StandIn
+) -> None:
+    def ping(wire: Wire) -> None:
+        wire.begin()
+        while not wire.client_left(SILENCE_S / 10):
+            wire.raw(b": ping\n\n")
+
+    standin.faults.append(ping)
+    deadline = time.monotonic() + 2 * SILENCE_S
+    finished = collect(generator.generate(prompt("Hello"), GREEDY, request_id="a", deadline=deadline))[1]
+    assert isinstance(finished.failure, DeadlineExceeded)
+    standin.wait_for(lambda it: it.left == 1)
+
+
+def test_counting_meets_the_same(standin: StandIn, load: Load) -> None:
+    generator = load(standin, openai_silence_s=SILENCE_S, openai_retry_s=0.05)
+    for fault in ("page", "stalls"):
+        setattr(standin, fault, True)
+        with pytest.raises(EndpointBroken):
+            generator.count(prompt("Hello"))
+        setattr(standin, fault, False)
+    assert generator.count(prompt("Hello")) == 14
+
+
 def test_cancelling_closes_the_connection(generator: RemoteGenerator, standin: StandIn) -> None:
     events = generator.generate(prompt("Hello"), LONG, request_id="a")
     next(events)

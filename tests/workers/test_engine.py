@@ -56,14 +56,26 @@ def test_a_bad_prompt_is_refused_alone(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": float("nan")}, {"temperature": -1}, {"top_p": 0.0}, {"top_k": -1}, {"max_new_tokens": 0}]
+    "wrong",
+    [
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"temperature": -1},
+        {"top_p": 0.0},
+        {"top_p": float("nan")},
+        {"top_k": -1},
+        {"repetition_penalty": 0.0},
+        {"max_new_tokens": 0},
+        {"max_new_tokens": 10**12},
+        {"stop": ("x",) * 100},
+    ],
 )
 def test_wrong_parameters_are_refused_alone(
     llama: PreTrainedModel, make_engine: MakeEngine, wrong: dict[str, float]
 ) -> None:
     engine = make_engine(llama)
     good = engine.submit(ask("good", (3, 4, 5), greedy()))
-    with pytest.raises(EngineFailed):
+    with pytest.raises((EngineFailed, PromptTooLong)):
         engine.submit(ask("bad", (3, 4, 5), greedy().model_copy(update=wrong)))
     assert list(good) == reference(llama, (3, 4, 5), 8)
 

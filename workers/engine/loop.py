@@ -14,11 +14,10 @@ from collections import deque
 from collections.abc import Mapping
 
 import structlog
-from pydantic import ValidationError
 
 from core.errors import AnswerFailed, DeadlineExceeded, EngineFailed, PromptTooLong
-from core.values import FinishReason, SamplingParams
-from workers.engine.request import EngineFinish, EngineRequest, EngineStats, Request
+from core.values import FinishReason
+from workers.engine.request import EngineFinish, EngineRequest, EngineStats, Request, check_params
 
 log = structlog.get_logger(__name__)
 
@@ -113,10 +112,7 @@ class EngineLoop(ABC):
             raise EngineFailed("The prompt is empty.")
         if min(asked.token_ids) < 0 or max(asked.token_ids) >= self._vocabulary:
             raise EngineFailed(f"The prompt has token ids outside of [0, {self._vocabulary}).")
-        try:  # a copy with other values was never checked
-            SamplingParams.model_validate(asked.params.model_dump())
-        except ValidationError as error:
-            raise EngineFailed(f"The sampling parameters are wrong: {error}") from error
+        check_params(asked.params)
         limit = self.context_tokens - asked.params.max_new_tokens
         if len(asked.token_ids) > limit:
             raise PromptTooLong(len(asked.token_ids), max(0, limit))

@@ -12,11 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from core.errors import AnswerFailed, DeadlineExceeded
+from pydantic import ValidationError
+
+from core.errors import AnswerFailed, DeadlineExceeded, EngineFailed
 from core.values import FinishReason, SamplingParams
 
 # An engine ends a request at its deadline. A reader gives up on its own only if the engine is stuck in a step.
 _STUCK_S = 30.0
+
+
+def check_params(params: SamplingParams) -> None:
+    """Look at parameters again: a copy with other values never was. Raises EngineFailed."""
+    try:
+        SamplingParams.model_validate(params.model_dump())
+    except ValidationError as error:
+        raise EngineFailed(f"The sampling parameters are wrong: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
