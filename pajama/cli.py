@@ -411,6 +411,19 @@ def model_train(
     command.train(preset, data, out, tokens, minutes)
 
 
+@model.command("eval")
+def model_eval(
+    checkpoint: Annotated[str, typer.Argument(help="`slimpajama`, a folder or a hub name.")],
+    data: Annotated[Path, typer.Option(help="Folder with pretrain/, sft/heldout/ and bench/, zstd JSON Lines.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows of each held-out set.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a checkpoint on held-out text, questions, translations and intents, beside baselines."""
+    from pajama.commands import model_evaluation as command
+
+    command.evaluate(checkpoint, data, limit=limit, as_json=as_json)
+
+
 @doctor.callback(invoke_without_command=True)
 def doctor_all(context: typer.Context, as_json: AsJson = False) -> None:
     """Look at everything that Pajama needs and say what is wrong; exit code 1 where something is."""

@@ -33,7 +33,7 @@ _EXTRAS = {
     **dict.fromkeys(("discord", "slack_bolt", "fastapi", "uvicorn", "itsdangerous", "prompt_toolkit"), "bots"),
     "sentence_transformers": "faq",
     "matplotlib": "plot",
-    "zstandard": "train",
+    **dict.fromkeys(("sklearn", "zstandard"), "train"),
 }
 """What brings a library that is not in the base install."""
 

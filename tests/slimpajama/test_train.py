@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from slimpajama.__main__ import main
 from slimpajama.errors import DataError, ResumeError, TrainingDiverged
-from slimpajama.evaluate import bits_per_byte
+from slimpajama.evaluation.bits import bits_per_byte
 from slimpajama.train import TrainOptions, TrainProgress, train
 
 TOKENS = 10 * 512

@@ -5,16 +5,13 @@ Knows a causal language model, its tokenizer and rows of text. Knows no task and
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from slimpajama.data import BadRows, plain_ids, read_rows
 from slimpajama.errors import DataError
@@ -68,26 +65,3 @@ def _bits(model: Any, ids: list[int]) -> float:
     given = torch.tensor([ids], device=model.device)  # (1, T)
     logits = model(input_ids=given, use_cache=False).logits[0, :-1].float()  # (T - 1, V)
     return torch.nn.functional.cross_entropy(logits, given[0, 1:], reduction="sum").item() / math.log(2)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m slimpajama.evaluate MODEL FILE…`: print bits per byte of each held-out file; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m slimpajama.evaluate")
-    parser.add_argument("model", help="a name or a folder")
-    parser.add_argument("files", nargs="+", type=Path, metavar="file", help="packed JSON Lines with `text`")
-    parser.add_argument("--bytes", type=int, help="of each file, about")
-    given = parser.parse_args(arguments)
-    tokenizer = AutoTokenizer.from_pretrained(given.model)
-    model = AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.float32).eval()
-    try:
-        for path in given.files:
-            measured = bits_per_byte(model, tokenizer, texts(path, given.bytes))
-            sys.stdout.write(f"{path.name}: {measured.value:.3f} bits per byte of {measured.size:,} bytes\n")
-    except DataError as error:
-        sys.stdout.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

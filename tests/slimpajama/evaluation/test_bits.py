@@ -12,9 +12,8 @@ import torch
 
 from slimpajama.data import plain_ids
 from slimpajama.errors import DataError
-from slimpajama.evaluate import bits_per_byte, main, texts
+from slimpajama.evaluation.bits import bits_per_byte, texts
 from slimpajama.modeling_slimpajama import SlimPajamaForCausalLM
-from slimpajama.saving import save_model
 
 TEXT = "The cat sat by the door. 今天天气很好。"
 
@@ -37,17 +36,7 @@ def test_nothing_to_measure_is_refused(model: SlimPajamaForCausalLM, tokenizer: 
         bits_per_byte(model, tokenizer, [])
 
 
-def test_the_command_prints_a_figure_for_each_file(
-    tmp_path: Path,
-    model: SlimPajamaForCausalLM,
-    tokenizer: Any,
-    write_rows: Callable[[Path, list[Any]], Path],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    folder = save_model(model, tokenizer, tmp_path / "saved")
+def test_texts_are_read_up_to_a_limit(tmp_path: Path, write_rows: Callable[[Path, list[Any]], Path]) -> None:
     file = write_rows(tmp_path / "heldout-en.jsonl.zst", [{"text": TEXT}, {"text": "x"}, {"other": 1}])
     assert list(texts(file)) == [TEXT, "x"]
     assert list(texts(file, 1)) == [TEXT]
-    assert main([str(folder), str(file)]) == 0
-    assert capsys.readouterr().out.startswith("heldout-en.jsonl.zst: ")
-    assert main([str(folder), str(tmp_path / "missing")]) == 1
