@@ -402,13 +402,22 @@ def model_train(
     preset: Annotated[str, typer.Option(help="tiny, micro, nano, small or base.")],
     data: Annotated[Path, typer.Option(help="Folder with pretrain/ and sft/, zstd JSON Lines.")],
     out: Annotated[Path, typer.Option(help="Folder of checkpoints; the same command goes on where it stood.")],
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens to learn from, both phases together.")],
-    minutes: Annotated[float | None, typer.Option(min=0, help="End after so long at the latest.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Tokens to learn from, both phases together.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="End after so long; without --tokens the schedule.")
+    ] = None,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a step.")] = 4096,
+    accumulate: Annotated[int, typer.Option(min=1, help="Parts of a batch that are in memory one at a time.")] = 1,
+    ema: Annotated[
+        float, typer.Option(min=0, max=1, help="Keep a running mean of the weights, e.g. 0.99; 0 is none.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of the first weights.")] = 1,
 ) -> None:
-    """Train a SlimPajama: tokenizer, pretraining, then conversations."""
+    """Train a SlimPajama: tokenizer, pretraining, then conversations. On a GPU where there is one, or under torchrun."""
     from pajama.commands import model as command
 
-    command.train(preset, data, out, tokens, minutes)
+    asked = {"tokens": tokens, "minutes": minutes, "batch_tokens": batch_tokens, "accumulate": accumulate}
+    command.train(preset, data, out, **asked, ema=ema, seed=seed)
 
 
 @model.command("eval")

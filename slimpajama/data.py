@@ -1,7 +1,7 @@
 """Training data: rows of zstd JSON Lines → documents of token ids → packed batches.
 
 Knows the files of a data folder (`pretrain/<src>-NNN.jsonl.zst` with `text`, `sft/<task>-<src>.train.jsonl.zst` with
-`messages`) and how to stand again where an interrupted run stood. Knows no model. Bad rows are counted and named.
+`messages`). Knows no model. Bad rows are counted and named.
 """
 
 from __future__ import annotations
@@ -41,6 +41,16 @@ class Batch:
     position_ids: torch.Tensor
     labels: torch.Tensor
 
+    @property
+    def targets(self) -> torch.Tensor:
+        """What each position should foretell, (B, T): the label of the next one."""
+        return torch.nn.functional.pad(self.labels[:, 1:], (0, 1), value=IGNORED)
+
+    def rows(self, begin: int, end: int, device: str) -> Batch:
+        """Some of the rows, on a device."""
+        parts = (each[begin:end].to(device) for each in (self.input_ids, self.position_ids, self.labels))
+        return Batch(*parts)
+
 
 @dataclass(slots=True)
 class BadRows:
@@ -53,6 +63,16 @@ class BadRows:
         """Count a row that could not be used."""
         self.counts[reason] += 1
         self.first.setdefault(reason, place)
+
+    def add(self, other: BadRows) -> None:
+        """Count what was found elsewhere too."""
+        self.counts.update(other.counts)
+        self.first = {**other.first, **self.first}
+
+    def clear(self) -> None:
+        """Count from 0 again."""
+        self.counts.clear()
+        self.first.clear()
 
     def __str__(self) -> str:
         return "; ".join(f"{n} × {reason} (first: {self.first[reason]})" for reason, n in self.counts.items())
@@ -118,51 +138,6 @@ def find_sources(folder: Path, pattern: str) -> dict[str, list[Path]]:
             f"{folder} holds no file that matches {pattern}. Give --data the folder above pretrain/ and sft/."
         )
     return sources
-
-
-class Mixture:
-    """An endless stream of rows from several sources, each of which gets its share of the bytes.
-
-    The next row is from the source that is furthest behind its share, so the order needs no randomness; a source that
-    ends is read from its start again.
-    """
-
-    def __init__(self, sources: dict[str, list[Path]], shares: dict[str, float], bad: BadRows) -> None:
-        self._sources, self._bad = sources, bad
-        self._shares = {name: shares[name] for name in sorted(sources) if shares.get(name, 0) > 0}
-        if not self._shares:
-            raise DataError(f"None of {', '.join(sorted(sources))} has a share above 0.")
-        self._rows = dict.fromkeys(self._shares, 0)
-        self._bytes = dict.fromkeys(self._shares, 0)
-        self._readers: dict[str, Iterator[dict[str, Any]]] = {}
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        while True:
-            yield self._next_of(min(self._shares, key=lambda name: self._bytes[name] / self._shares[name]))
-
-    def state(self) -> dict[str, int]:
-        """Rows read of each source."""
-        return dict(self._rows)
-
-    def restore(self, state: dict[str, int]) -> None:
-        """Stand where `state` says, by reading over what was read."""
-        for name, rows in state.items():
-            for _ in range(rows):
-                self._next_of(name)
-
-    def _next_of(self, name: str) -> dict[str, Any]:
-        for _ in range(2):
-            row = next(self._readers.get(name) or self._open(name), None)
-            if row is not None:
-                self._rows[name] += 1
-                self._bytes[name] += len(json.dumps(row, ensure_ascii=False).encode(errors="replace"))
-                return row
-            del self._readers[name]
-        raise DataError(f"The files of {name} hold no usable row.")
-
-    def _open(self, name: str) -> Iterator[dict[str, Any]]:
-        self._readers[name] = (row for path in self._sources[name] for row in read_rows(path, self._bad))
-        return self._readers[name]
 
 
 def document(row: dict[str, Any], tokenizer: Any, length: int, bad: BadRows) -> Document | None:

@@ -3,6 +3,8 @@
 SlimPajamaError
 ├── DataError        training data cannot be used; says which file and row
 ├── ResumeError      a checkpoint belongs to another run
+├── SavingFailed     a checkpoint cannot be written; the one before it stays
+├── OutOfMemory      there is too little memory; says which setting to lower
 └── TrainingDiverged the loss is no number any more; the last good checkpoint stays
 """
 
@@ -23,3 +25,11 @@ class ResumeError(SlimPajamaError):
 
 class TrainingDiverged(SlimPajamaError):
     """The loss is not a number."""
+
+
+class SavingFailed(SlimPajamaError):
+    """The checkpoint cannot be written."""
+
+
+class OutOfMemory(SlimPajamaError):
+    """There is too little memory."""

@@ -7,11 +7,18 @@ a line's end is always a token of its own: a role's line and the content after i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from slimpajama.data import BadRows
+from slimpajama.mixture import Mixture, row_mixture
+
+LEARNED_BYTES = 24_000_000
 END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SPECIAL_TOKENS = (END_OF_TEXT, START, END)
 
@@ -59,3 +66,27 @@ def wrap(tokenizer: Tokenizer, context_tokens: int) -> PreTrainedTokenizerFast:
         model_max_length=context_tokens,
         clean_up_tokenization_spaces=False,
     )
+
+
+def balanced_texts(data: Path, bad: BadRows) -> Iterator[str]:
+    """English and Chinese text to learn tokens from, half of the bytes each where both are there; text and conversations."""
+    packed = sum(path.stat().st_size for path in data.rglob("*.jsonl.zst"))
+    wanted = min(LEARNED_BYTES, packed * 8)  # little data need not be read again and again
+    streams = [_by_language(row_mixture(data, bad, instruct=instruct)) for instruct in (False, True)]
+    given, seen = {"zh": 0, "en": 0}, 0
+    for language, text in itertools.chain.from_iterable(zip(*streams, strict=True)):
+        size = len(text.encode(errors="replace"))
+        seen += size
+        if given[language] < wanted / 2:
+            given[language] += size
+            yield text
+        if seen > 2 * wanted or sum(given.values()) >= wanted:
+            return
+
+
+def _by_language(rows: Mixture[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    for row in rows:
+        messages = row.get("messages") or ()
+        text = row.get("text") or "\n".join(str(m.get("content", "")) for m in messages if isinstance(m, dict))
+        if isinstance(text, str) and text:
+            yield ("zh" if row.get("lang") == "zh" else "en"), text

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -16,34 +16,53 @@ from core.errors import PajamaError, SettingsError
 from pajama.console import Exit, err, out
 
 if TYPE_CHECKING:
-    from slimpajama.train import TrainProgress
+    from slimpajama.options import Report, TrainProgress
 
 _LINE_EVERY_S = 30.0
 
 
-def train(preset: str, data: Path, out_folder: Path, tokens: int, minutes: float | None) -> None:
-    """Train until done; Ctrl-C writes a checkpoint, and the same command goes on."""
-    import torch
-
-    from slimpajama.errors import SlimPajamaError
+def train(preset: str, data: Path, out_folder: Path, **more: Any) -> None:
+    """Train until done; Ctrl-C writes a checkpoint, and the same command goes on. `more` is of TrainOptions."""
+    from slimpajama.options import TrainOptions
     from slimpajama.presets import PRESETS
-    from slimpajama.train import TrainOptions
     from slimpajama.train import train as run
 
     if preset not in PRESETS:
         raise SettingsError(f"--preset is {preset!r}; there are {', '.join(PRESETS)}.")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = TrainOptions(preset=preset, data=data, out=out_folder, tokens=tokens, minutes=minutes, device=device)
+    options = TrainOptions(preset=preset, data=data, out=out_folder, device=_device(), **more)
+    folder = _shown(preset, lambda report, stop: run(options, report, stop))
+    out.print(f"The model is in {folder}; PAJAMA_MODEL={folder} runs it.", markup=False)
+
+
+def healing(source: str, slimmed: Path, data: Path, tokens: int) -> None:
+    """Heal a converted model, shown and stopped like a training."""
+    from slimpajama.slimming import heal
+
+    _shown(
+        "heal",
+        lambda report, stop: heal(source, slimmed, data, tokens, device=_device(), on_progress=report, stop=stop),
+    )
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _shown(name: str, run: Callable[[Report, Callable[[], bool]], Path]) -> Path:
+    """The folder that `run` returns, with a bar while it runs. Exits where it was stopped."""
+    from slimpajama.errors import SlimPajamaError
+
     stop = _stop_asked()
-    with _Shown(preset) as shown:
+    with _Shown(name) as shown:
         try:
-            folder = run(options, shown.show, stop)
+            return run(shown.show, stop)
         except SlimPajamaError as error:
             raise PajamaError(str(error)) from error
         except InterruptedError as error:
             err.print(str(error), markup=False)
             sys.exit(Exit.FAILED)
-    out.print(f"The model is in {folder}; PAJAMA_MODEL={folder} runs it.", markup=False)
 
 
 def _stop_asked() -> Callable[[], bool]:
@@ -86,6 +105,7 @@ class _Shown:
         """Show where the training stands."""
         self._bad_rows = progress.bad_rows
         told = f"step {progress.step}, loss {progress.loss:.3f}, {progress.tokens_per_s:.0f} tokens/s"
+        told += "".join(f", {language} {bits:.3f} bits/byte" for language, bits in progress.held_out.items())
         self._bar.update(self._task, completed=progress.share, description=progress.phase, told=told)
         if not err.is_terminal and time.monotonic() >= self._line_at:
             self._line_at = time.monotonic() + _LINE_EVERY_S

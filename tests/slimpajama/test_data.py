@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,10 @@ import pytest
 import torch
 import zstandard
 
-from slimpajama import data
 from slimpajama.data import (
     IGNORED,
     BadRows,
     Document,
-    Mixture,
     Packer,
     chat_document,
     document,
@@ -74,50 +70,6 @@ def test_files_are_found_by_source_and_held_out_ones_left_out(tmp_path: Path, wr
         write_rows(tmp_path / f"{name}.jsonl.zst", [{"text": "a"}])
     found = find_sources(tmp_path, "*.jsonl.zst")
     assert {name: len(paths) for name, paths in found.items()} == {"stories": 1, "wiki": 2, "chat-squad2": 1}
-
-
-def test_every_source_that_the_shipped_mixture_names_is_spelled_as_found(tmp_path: Path) -> None:
-    plan = tomllib.loads((Path(data.__file__).parent / "mixture.toml").read_text(encoding="utf-8"))
-    for part, file in (("pretrain", "{}-000.jsonl.zst"), ("sft", "{}.train.jsonl.zst")):
-        folder = tmp_path / part
-        folder.mkdir()
-        for name in plan[part]:
-            (folder / file.format(name)).touch()
-        assert set(find_sources(folder, "*.jsonl.zst")) == set(plan[part])
-
-
-def test_a_mixture_gives_each_source_its_share_of_the_bytes(tmp_path: Path, write_rows: Write) -> None:
-    sources = {
-        name: [write_rows(tmp_path / f"{name}.jsonl.zst", [{"text": name * size} for _ in range(7)])]
-        for name, size in (("a", 10), ("b", 40), ("c", 20))
-    }
-    rows = list(islice(Mixture(sources, {"a": 1, "b": 3}, BadRows()), 200))
-    sizes = {name: sum(len(str(row)) for row in rows if row["text"][0] == name) for name in sources}
-    assert sizes["c"] == 0
-    assert sizes["b"] / sizes["a"] == pytest.approx(3, rel=0.1)
-
-
-def test_a_mixture_goes_on_where_it_stood(tmp_path: Path, write_rows: Write) -> None:
-    sources = {
-        name: [write_rows(tmp_path / f"{name}.jsonl.zst", [{"text": f"{name}{i}"} for i in range(count)])]
-        for name, count in (("a", 3), ("b", 5))
-    }
-
-    def mixture() -> Mixture:
-        return Mixture(sources, {"a": 1, "b": 2}, BadRows())
-
-    straight, first, second = mixture(), mixture(), mixture()
-    expected = list(islice(straight, 30))
-    begun = list(islice(first, 11))
-    second.restore(first.state())
-    assert begun + list(islice(second, 19)) == expected
-
-
-def test_a_source_without_a_usable_row_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl.zst"
-    path.write_bytes(zstandard.compress(b"broken\n"))
-    with pytest.raises(DataError, match="no usable row"):
-        next(iter(Mixture({"a": [path]}, {"a": 1}, BadRows())))
 
 
 def test_only_what_the_assistant_says_is_learned(tokenizer: Any) -> None:

@@ -1,0 +1,66 @@
+"""What a training is asked for, and what it tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+_IDENTITY = ("preset", "start", "teacher", "tokens", "instruct_share", "batch_tokens", "seed", "ema")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What to train. `tokens` counts both phases; `minutes` ends sooner with the same schedule, or is the whole of it.
+
+    `start`, a model's folder, stands in for a preset and a new tokenizer; `teacher`, a model of as many layers and the
+    same tokenizer, is what its outputs are drawn to. `accumulate` parts of a batch are in memory one at a time. `ema`, where it is
+    not 0, is how much of the weights' running mean stays at each step; that mean is then what is measured and saved.
+    `compile` None is: where it pays.
+    """
+
+    preset: str
+    data: Path
+    out: Path
+    tokens: int | None = None
+    minutes: float | None = None
+    instruct_share: float = 0.3
+    batch_tokens: int = 4096
+    accumulate: int = 1
+    ema: float = 0.0
+    threads: int | None = None
+    pretrain_length: int = 256
+    instruct_length: int = 512
+    matrix_rate: float = 6e-3
+    other_rate: float = 3e-3
+    seed: int = 1
+    device: str = "cpu"
+    compile: bool | None = None
+    start: Path | None = None
+    teacher: Path | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must have been made with to be resumed."""
+        kept = asdict(self)
+        return {name: str(kept[name]) if isinstance(kept[name], Path) else kept[name] for name in _IDENTITY}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainProgress:
+    """Where the training stands. `share` is of the whole, from 0 to 1; `bad_rows` is empty where all were good.
+
+    `held_out` has bits per byte of held-out text by language, as last measured.
+    """
+
+    phase: str
+    step: int
+    tokens: int
+    share: float
+    loss: float
+    tokens_per_s: float
+    bad_rows: str
+    held_out: dict[str, float] = field(default_factory=dict)
+
+
+Report = Callable[[TrainProgress], None]
