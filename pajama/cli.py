@@ -433,6 +433,25 @@ def model_eval(
     command.evaluate(checkpoint, data, limit=limit, as_json=as_json)
 
 
+@model.command("slim")
+def model_slim(
+    source: Annotated[str, typer.Argument(help="A Llama-type model: a folder or a hub name.")],
+    out: Annotated[Path, typer.Option(help="Folder of the SlimPajama.")],
+    share: Annotated[str, typer.Option(help="Blocks x repeats, as 4x5; or with the unique layers, as 1+4x5+1.")],
+    rank: Annotated[int, typer.Option(min=0, help="Of the addition that each tied layer has to each matrix.")],
+    pattern: Annotated[
+        Literal["cycle", "sequence"], typer.Option(help="Tied are every so many layers, or neighbours.")
+    ] = "cycle",
+    calibrate: Annotated[Path | None, typer.Option(help="Text to weigh by, zstd JSON Lines.")] = None,
+    heal: Annotated[Path | None, typer.Option(help="Folder with pretrain/, to heal on.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Tokens to heal on.")] = None,
+) -> None:
+    """Make a SlimPajama of a Llama-type model. Of no use before it is healed, and refused until then."""
+    from pajama.commands import model_conversion as command
+
+    command.slim(source, out, share=share, rank=rank, pattern=pattern, calibration=calibrate, heal=heal, tokens=tokens)
+
+
 @doctor.callback(invoke_without_command=True)
 def doctor_all(context: typer.Context, as_json: AsJson = False) -> None:
     """Look at everything that Pajama needs and say what is wrong; exit code 1 where something is."""

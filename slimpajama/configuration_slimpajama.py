@@ -20,7 +20,8 @@ class SlimPajamaConfig(PreTrainedConfig):
     `sharing_pattern` says which of the U shared blocks the core layer i uses: `cycle` i mod U, `sequence` i div R,
     `all` the only one (U = 1). `delta_rank` gives each core layer its own low-rank addition to the matrices named in
     `delta_targets`; 0 is none. Embeddings are factorised at `embedding_rank`, both ends tied there. `head_dim` and
-    `num_hidden_layers` (the depth) follow from the rest.
+    `num_hidden_layers` (the depth) follow from the rest. `healed` is None but for a converted model, which is of no
+    use before it is trained further: False says that it was not.
     """
 
     model_type = "slimpajama"
@@ -58,6 +59,7 @@ class SlimPajamaConfig(PreTrainedConfig):
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = 2
     num_hidden_layers: int = 0
+    healed: bool | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Derive what follows from the rest. Caches are allocated by `num_hidden_layers`, which must be the depth."""

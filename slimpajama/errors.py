@@ -5,6 +5,7 @@ SlimPajamaError
 ├── ResumeError      a checkpoint belongs to another run
 ├── SavingFailed     a checkpoint cannot be written; the one before it stays
 ├── OutOfMemory      there is too little memory; says which setting to lower
+├── ConversionError  a model cannot be converted; says why
 └── TrainingDiverged the loss is no number any more; the last good checkpoint stays
 """
 
@@ -33,3 +34,7 @@ class SavingFailed(SlimPajamaError):
 
 class OutOfMemory(SlimPajamaError):
     """There is too little memory."""
+
+
+class ConversionError(SlimPajamaError):
+    """The model cannot be converted."""

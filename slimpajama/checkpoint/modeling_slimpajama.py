@@ -257,6 +257,21 @@ class SlimPajamaPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": SlimPajamaLayer, "attentions": SlimPajamaAttention}
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, allow_unhealed: bool = False, **kwargs: Any) -> Any:
+        """As in `transformers`, but a model that was converted and not healed is refused: it writes garbage.
+
+        Raises ValueError unless it is asked for with `allow_unhealed`.
+        """
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.config.healed is False and not allow_unhealed:
+            raise ValueError(
+                "This model was converted and not healed, so it writes garbage: train it further with "
+                "`pajama model slim … --heal`, or load it all the same with allow_unhealed=True."
+            )
+        return loaded
+
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         std = getattr(module, "init_std", None)
