@@ -94,6 +94,50 @@ def chat(
 
 
 @app.command()
+def write(
+    text: Annotated[str, typer.Argument(help="What to continue, or what to write about.")],
+    task: Annotated[Literal["continue", "story", "compose"], typer.Option(help="What to do with it.")] = "continue",
+    style: Annotated[str | None, typer.Option(help="Any words, for compose.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Continue a text, or write a new one."""
+    from pajama.commands import chat as command
+
+    command.task("write", text, as_json=as_json, task=task, style=style)
+
+
+@app.command()
+def translate(
+    text: Annotated[str, typer.Argument(help="What to translate.")],
+    to: Annotated[
+        str | None, typer.Option(help="A language; without it Chinese becomes English, all else Chinese.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Translate a text."""
+    from pajama.commands import chat as command
+
+    command.task("translate", text, as_json=as_json, to=to)
+
+
+@app.command()
+def understand(
+    text: Annotated[str, typer.Argument(help="What to understand.")],
+    task: Annotated[
+        Literal["classify", "extract", "summarise"] | None,
+        typer.Option(help="Without it: classify where there are labels, else summarise."),
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Labels to choose from, with commas.")] = None,
+    fields: Annotated[str | None, typer.Option(help="What to extract.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the label of a text, extract something from it, or sum it up."""
+    from pajama.commands import chat as command
+
+    command.task("understand", text, as_json=as_json, task=task, labels=labels, fields=fields)
+
+
+@app.command()
 def worker() -> None:
     """Answer Turns from the queue with the model, until SIGTERM."""
     from pajama.commands import processes
@@ -431,6 +475,18 @@ def model_eval(
     from pajama.commands import model_evaluation as command
 
     command.evaluate(checkpoint, data, limit=limit, as_json=as_json)
+
+
+@model.command("samples")
+def model_samples(
+    checkpoint: Annotated[str, typer.Argument(help="`slimpajama`, a folder or a hub name.")],
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """What a checkpoint makes of ten texts to continue, ten to translate and ten to understand: Markdown."""
+    from pajama.commands import model_samples as command
+
+    command.samples(checkpoint, seed, as_json=as_json)
 
 
 @model.command("slim")

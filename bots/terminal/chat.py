@@ -19,7 +19,7 @@ from prompt_toolkit.output import Output
 
 from bots import commands
 from bots.answers import choices_of
-from bots.commands import Answering, Asker, Explained, Exported, Outcome, PassedOn, Told
+from bots.commands import Answering, Asker, Call, Explained, Exported, Outcome, PassedOn, Told
 from bots.delivery import deliver
 from bots.terminal.files import saved
 from bots.terminal.listening import Listener, listening
@@ -41,8 +41,13 @@ def local_asker(conversation: str, language: str) -> Asker:
     return Asker(place=place, person=person, event_id=event_id, language=negotiate([language]), admin=True)
 
 
-async def ask_once(service: Service, typed: str, conversation: str = "main", language: str = "en") -> TurnView | str:
-    """Say one thing and wait for the end: the ended Turn, or what a command told. Raises PajamaError."""
+async def ask_once(
+    service: Service, typed: str | Call, conversation: str = "main", language: str = "en"
+) -> TurnView | str:
+    """Say one thing and wait for the end: the ended Turn, or what a command told. Raises PajamaError.
+
+    A command may be given as a Call: then its text is a text, whatever it begins with.
+    """
     outcome = await _handle(service, typed, local_asker(conversation, language))
     if isinstance(outcome, Told):
         return outcome.text
@@ -111,8 +116,10 @@ async def answer(service: Service, typed: str, asker: Asker, out: TextIO) -> Out
     return outcome
 
 
-async def _handle(service: Service, typed: str, asker: Asker) -> Outcome:
+async def _handle(service: Service, typed: str | Call, asker: Asker) -> Outcome:
     """Do what was typed; a number alone chooses from what the last answer offers. Raises PajamaError."""
+    if isinstance(typed, Call):
+        return await commands.run(service, typed, asker)
     if typed.strip().isdecimal() and (turn := await service.latest_turn(asker.place)) is not None:
         offered = choices_of(turn)
         if 0 < int(typed) <= len(offered):

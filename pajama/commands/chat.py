@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.status import Status
 
@@ -22,6 +22,9 @@ from core.values import TurnState
 from pajama.console import err, print_json, settings_of
 from pajama.running import Running, find_running
 from pajama.stack import Stack
+
+if TYPE_CHECKING:
+    from bots.commands import Call
 
 T = TypeVar("T")
 
@@ -43,7 +46,15 @@ def interactive(conversation: str) -> None:
         asyncio.run(_while_it_runs(place, talk()))
 
 
-def once(typed: str, conversation: str, *, as_json: bool) -> None:
+def task(name: str, text: str, *, as_json: bool, **arguments: str | None) -> None:
+    """Put one text to the recipe `name` and print the answer. Exit code 1 where there is none."""
+    from bots.commands import Call
+
+    given = {option: value for option, value in arguments.items() if value}
+    once(Call(name, {"text": text, **given}), name, as_json=as_json)
+
+
+def once(typed: str | Call, conversation: str, *, as_json: bool) -> None:
     """Say one thing and print the answer. Exit code 1 where there is none."""
     from bots.terminal import ask_once
     from core.service import open_service

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bots.commands import Call
 from bots.talking import plain
 from bots.terminal import ask_once
 from bots.terminal.chat import local_asker
@@ -256,6 +257,12 @@ class TestAskOnce:
         explained = await ask_once(service, "/why", language="zh-CN")
         assert isinstance(explained, str) and "[user] hello" in explained and "\x1b" not in explained
         assert await ask_once(service, "/reset", language="zh-CN") == text("reset_done", "zh-CN")
+
+    async def test_the_text_of_a_call_is_a_text_whatever_it_begins_with(
+        self, service: Service, worker: ScriptedWorker
+    ) -> None:
+        await ask_once(service, Call("translate", {"text": "de nada", "to": "en"}))
+        assert "Translate into English: de nada" in str(await ask_once(service, "/why"))
 
     async def test_what_cannot_be_done_is_raised(self, service: Service) -> None:
         with pytest.raises(UnknownCommand):
