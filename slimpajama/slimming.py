@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from slimpajama.conversion import Error, Moments, Sharing, calibrate, convert
-from slimpajama.errors import ConversionError
+from slimpajama.errors import ConversionError, SavingFailed
 from slimpajama.evaluation.bits import texts
 from slimpajama.options import Report, TrainOptions
 from slimpajama.saving import save_model
@@ -47,9 +47,12 @@ def slim(
     if calibration is not None:
         moments = calibrate(model, tokenizer, list(islice(texts(calibration), CALIBRATION_TEXTS)))
     slimmed, errors = convert(model, sharing, rank, pattern, moments)
-    save_model(slimmed, tokenizer, out)
     made = Slimmed(model.num_parameters(), slimmed.num_parameters(), errors)
-    (out / "report.json").write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
+    try:
+        save_model(slimmed, tokenizer, out)
+        (out / "report.json").write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
+    except OSError as error:
+        raise SavingFailed(f"{out} cannot be written: {error}.") from error
     return made
 
 

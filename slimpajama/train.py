@@ -48,6 +48,15 @@ def train(options: TrainOptions, on_progress: Report | None = None, stop: Callab
         torch.set_num_threads(options.threads)
     if options.tokens is None and options.minutes is None:
         raise SlimPajamaError("A training needs an end: give --tokens, --minutes or both.")
+    try:
+        return _train(options, on_progress, stop)
+    except InterruptedError:
+        raise
+    except OSError as error:  # what else is written beside checkpoints, and the folders of models
+        raise SavingFailed(f"{options.out} cannot be used: {error}. The same command goes on.") from error
+
+
+def _train(options: TrainOptions, on_progress: Report | None, stop: Callable[[], bool]) -> Path:
     options.out.mkdir(parents=True, exist_ok=True)
     run = _Run(options, Group.joined(options.device))
     run.resume()
@@ -164,15 +173,12 @@ class _Run:
         self.metrics.cut(self.learner.steps)
 
     def finish(self) -> Path:
-        """Write the model and the plot of its training, and return the model's folder. Raises SavingFailed."""
+        """Write the model and the plot of its training, and return the model's folder. Raises OSError."""
         folder = self.options.out / "model"
         if self.group.first:
             with self.learner.averaged() as model:
                 model.model.active_repeats = model.config.num_repeats
-                try:
-                    save_model(model, self.tokenizer, folder)
-                except OSError as error:
-                    raise SavingFailed(f"{folder} cannot be written: {error}. The same command tries again.") from error
+                save_model(model, self.tokenizer, folder)
             self._plot()
         self.group.wait(self.options.device)
         return folder

@@ -126,6 +126,12 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(options: TrainOptions)
     train(options)
 
 
+def test_a_folder_that_cannot_be_written_is_a_sentence(options: TrainOptions) -> None:
+    options.out.write_text("in the way")
+    with pytest.raises(SavingFailed, match=r"out cannot be used: .*File exists"):
+        train(options)
+
+
 def test_a_run_without_an_end_is_refused(options: TrainOptions) -> None:
     with pytest.raises(SlimPajamaError, match="--tokens, --minutes or both"):
         train(replace(options, tokens=None))
