@@ -78,7 +78,8 @@ def convert(
 ) -> tuple[SlimPajamaForCausalLM, list[Error]]:
     """`source`, a Llama-type model, as a SlimPajama in float32, and the error of every matrix. Raises ConversionError."""
     config = _config(source.config, sharing, rank, pattern)
-    model = SlimPajamaForCausalLM(config).eval()
+    model = SlimPajamaForCausalLM(config)
+    model.eval()  # type: ignore[no-untyped-call]  # of transformers
     with torch.no_grad():
         _copy_ends(source, model)
         errors = [error for depths in _sharers(config) for error in _copy_block(source, model, depths, moments or {})]

@@ -63,7 +63,7 @@ class Group:
             return values
         told = torch.tensor(values, device=device, dtype=torch.float64)
         options = distributed.AllreduceOptions()
-        options.reduceOp = distributed.ReduceOp.MAX
+        options.reduceOp = distributed.ReduceOp(distributed.ReduceOp.MAX)
         self._among.allreduce([told], options).wait()
         return list(map(float, told.tolist()))
 

@@ -81,7 +81,7 @@ class Learner:
         """The model that is measured and saved: with the running mean of its weights, where one is kept."""
         self._exchange()
         try:
-            yield self.model.eval()
+            yield self.model.eval()  # type: ignore[no-untyped-call]  # of transformers
         finally:
             self._exchange()
             self.model.train()

@@ -30,6 +30,9 @@ class Speaker:
             raise SlimPajamaError("The checkpoint's tokenizer has no chat template, so nothing can be asked of it.")
         self.model, self.tokenizer = model.eval(), tokenizer
         self.context = int(model.config.max_position_embeddings)
+        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self._ends = {"eos_token_id": model.generation_config.eos_token_id, "pad_token_id": padding}
+        model.generation_config = GenerationConfig(**self._ends)  # its sampling would be mixed into what is asked for
 
     @classmethod
     def load(cls, name: str, device: str = "cpu") -> Speaker:
@@ -52,11 +55,7 @@ class Speaker:
 
         Empty where the prompt leaves no room for it in the model's context.
         """
-        settings = GenerationConfig(
-            **{"do_sample": False, "max_new_tokens": tokens, **sampling},
-            eos_token_id=self.model.generation_config.eos_token_id,
-            pad_token_id=self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0,
-        )
+        settings = GenerationConfig(**{"do_sample": False, "max_new_tokens": tokens, **sampling, **self._ends})
         prompts = {i: self.prompt_ids(messages) for i, messages in enumerate(asked)}
         said = dict.fromkeys(prompts, "")
         fitting = {i: ids for i, ids in prompts.items() if len(ids) + tokens <= self.context}
