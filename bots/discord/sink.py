@@ -44,6 +44,7 @@ EDITS_TOGETHER_PER_S = 30.0
 UNREAD_AFTER = timedelta(seconds=20)
 """An answer that was edited for longer looks read to whoever left meanwhile: its end is then told by a message."""
 
+_OF_AN_INTERACTION = discord.WebhookType.application.value
 _ORIGINAL: Any = "@original"  # discord.py asks for a number, and Discord takes this word as well
 _UNKNOWN_MESSAGE, _TOO_MANY_OLD_EDITS = 10008, 30046
 _NO_WAY = frozenset({10003, 10008, 10015, 10062, 50001, 50013, 50027})
@@ -205,7 +206,9 @@ class DiscordSink(ReplySink):
         """The interaction's own way. Raises _NoToken where there is none, or none any more."""
         if not self._target.token_lives or self._client.application_id is None:
             raise _NoToken
-        return discord.Webhook.partial(self._client.application_id, str(self._target.token), client=self._client)
+        data: Any = {"id": self._client.application_id, "type": _OF_AN_INTERACTION, "token": self._target.token}
+        state = self._client._connection  # noqa: SLF001 - as discord.py does it itself: `partial` knows no proxy
+        return discord.Webhook.from_state(data, state=state)
 
     def _reply(self) -> dict[str, Any]:
         """What makes a message a reply to the question, if that was a message and is still there."""
