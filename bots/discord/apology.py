@@ -1,4 +1,4 @@
-"""Apology: what whoever asked is told in private where the bot may not write in the channel. Never silence.
+"""Apology: what whoever asked is told in private where Discord does not take what the bot would write. Never silence.
 
 Best effort: people may have closed their direct messages too, and then only the log knows.
 """
@@ -13,15 +13,19 @@ from bots.texts import text
 
 log = structlog.get_logger(__name__)
 
-NOT_ALLOWED = frozenset({50001, 50013})
-"""No access to the channel, no permission in it."""
+_TAKEN_AWAY = frozenset({10003, 10008})
+"""The channel or the message is gone: somebody wanted it so."""
 
 
-async def apologise(client: discord.Client, asker: int, channel: int, about: int, language: str) -> None:
+async def apologise(
+    client: discord.Client, asker: int, channel: int, about: int, language: str, refused: Refused
+) -> None:
     """Tell `asker` once that there is an answer to the message `about`, and why it does not come."""
+    if refused.refusal in _TAKEN_AWAY:
+        return
     try:
-        user = await surely(lambda: client.fetch_user(asker), what="asker")
+        private = await surely(lambda: client.create_dm(discord.Object(asker)), what="asker")
         sentence = text("channel_closed", language, channel=f"<#{channel}>")
-        await surely(lambda: user.send(sentence, nonce=f"pjx{about}"), what="private")
+        await surely(lambda: private.send(sentence, nonce=f"pjx{about}"), what="private")
     except Refused as error:
         log.warning("The asker cannot be told.", action="asker_untold", reason=str(error))

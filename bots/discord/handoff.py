@@ -16,6 +16,7 @@ from discord import ui
 from bots import handoff
 from bots.discord.inbound import person_of
 from bots.discord.places import PLATFORM, channel_of, workspace_of
+from bots.discord.replying import as_reply
 from bots.discord.responding import Responder
 from bots.discord.sink import MAX_CHARS
 from bots.discord.speaking import files_of
@@ -103,29 +104,35 @@ class HandoffRooms:
     async def _to_staff(self, view: HandoffView, post: Post, nonce: str) -> str:
         """Into the thread; where there is none, as a reply to the notice."""
         notice, channel = int(view.notice_id or 0), int(view.staff_channel or 0)
-        reference = discord.MessageReference(message_id=notice, channel_id=channel, fail_if_not_exists=False)
         try:
             return await self._post(notice, post, nonce)
         except Refused as error:
             if error.refusal not in _NO_THREAD:
                 raise
-        return await self._post(channel, post, nonce, reference=reference)
+        return await self._post(channel, post, nonce, reply_to=notice)
 
     async def _to_person(self, view: HandoffView, post: Post, nonce: str) -> str:
         """Where the person is, as a reply to what they asked by, if that was a message."""
         channel, question = channel_of(view.place), view.target.get("reply_to")
-        if question is None:
-            return await self._post(channel, post, nonce)
-        reference = discord.MessageReference(message_id=question, channel_id=channel, fail_if_not_exists=False)
-        pinged = discord.AllowedMentions(everyone=False, users=False, roles=False, replied_user=True)
-        return await self._post(channel, post, nonce, reference=reference, allowed_mentions=pinged)
+        pinged = discord.AllowedMentions(everyone=False, users=False, roles=False, replied_user=question is not None)
+        return await self._post(channel, post, nonce, reply_to=question, mentions=pinged)
 
-    async def _post(self, channel: int, post: Post, nonce: str, **more: Any) -> str:
+    async def _post(
+        self,
+        channel: int,
+        post: Post,
+        nonce: str,
+        *,
+        reply_to: int | None = None,
+        mentions: discord.AllowedMentions = NOBODY,
+    ) -> str:
         place = self._client.get_partial_messageable(channel)
-        body: dict[str, Any] = {"allowed_mentions": NOBODY, **more}
-        message = await surely(
-            lambda: place.send(post.text, nonce=nonce, files=files_of(post.file), **body), what="relay"
-        )
+
+        async def send(**reply: Any) -> discord.Message:
+            files = files_of(post.file)
+            return await place.send(post.text, nonce=nonce, files=files, allowed_mentions=mentions, **reply)
+
+        message = await surely(lambda: as_reply(send, channel, reply_to), what="relay")
         return f"{channel}:{message.id}"
 
     async def _staff_channel(self, view: HandoffView) -> discord.abc.Messageable:

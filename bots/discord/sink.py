@@ -17,10 +17,11 @@ import discord
 import structlog
 
 from bots.delivery import Chunk, ReplySink
-from bots.discord.apology import NOT_ALLOWED, apologise
+from bots.discord.apology import apologise
 from bots.discord.controls import answered_view, streaming_view
 from bots.discord.indicator import TypingIndicators
 from bots.discord.places import channel_of
+from bots.discord.replying import as_reply
 from bots.discord.targets import Target
 from bots.discord.wire import Refused, surely
 from bots.pacing import Allowance, EditBudget, EditBudgets
@@ -84,7 +85,10 @@ class DiscordSink(ReplySink):
             return await self._webhook().edit_message(_ORIGINAL, **self._body(chunk))
 
         async def post() -> discord.Message:
-            reply = self._reply() if chunk.index == 0 else {}
+            question = self._target.reply_to if chunk.index == 0 else None
+            return await as_reply(write, self._target.channel, question)
+
+        async def write(**reply: Any) -> discord.Message:
             return await self._channel.send(nonce=chunk.nonce, **reply, **_sendable(self._body(chunk)))
 
         async def follow_up() -> discord.Message:
@@ -143,7 +147,10 @@ class DiscordSink(ReplySink):
             await self._webhook().edit_message(_ORIGINAL, content=sentence)
 
         async def post() -> None:
-            await self._channel.send(sentence, nonce=nonce, **self._reply(), **calls)
+            await as_reply(write, self._target.channel, self._target.reply_to)
+
+        async def write(**reply: Any) -> None:
+            await self._channel.send(sentence, nonce=nonce, **reply, **calls)
 
         async def follow_up() -> None:
             await self._webhook().send(sentence, ephemeral=self._target.ephemeral, silent=quiet)
@@ -179,11 +186,11 @@ class DiscordSink(ReplySink):
             log.info("The end cannot be told.", action="end_untold", turn_id=chunk.turn_id, reason=str(error))
 
     async def _apologise(self, error: Refused) -> None:
-        """Tell the asker in private where the channel is closed to the bot."""
+        """Tell the asker in private that what is for them cannot be written."""
         target = self._target
-        if error.refusal in NOT_ALLOWED and target.asker is not None:
+        if target.asker is not None:
             about = target.reply_to or target.interaction or 0
-            await apologise(self._client, target.asker, target.channel, about, self._language)
+            await apologise(self._client, target.asker, target.channel, about, self._language, error)
 
     async def _by_any_of(self, what: str, *ways: Callable[[], Awaitable[T]] | None) -> T:
         """The result of the first way that Discord takes. Raises Refused with the last one's reason."""
@@ -209,15 +216,6 @@ class DiscordSink(ReplySink):
         data: Any = {"id": self._client.application_id, "type": _OF_AN_INTERACTION, "token": self._target.token}
         state = self._client._connection  # noqa: SLF001 - as discord.py does it itself: `partial` knows no proxy
         return discord.Webhook.from_state(data, state=state)
-
-    def _reply(self) -> dict[str, Any]:
-        """What makes a message a reply to the question, if that was a message and is still there."""
-        if self._target.reply_to is None:
-            return {}
-        question = discord.MessageReference(
-            message_id=self._target.reply_to, channel_id=self._target.channel, fail_if_not_exists=False
-        )
-        return {"reference": question}
 
     def _body(self, chunk: Chunk) -> dict[str, Any]:
         """What the message holds: text, buttons, and the file of a long answer."""

@@ -6,11 +6,14 @@ Knows messages to reply to and people to write to; knows no Turn.
 from __future__ import annotations
 
 import io
+from functools import partial
+from typing import Any
 
 import discord
 import structlog
 
-from bots.discord.apology import NOT_ALLOWED, apologise
+from bots.discord.apology import apologise
+from bots.discord.replying import as_reply
 from bots.discord.sink import MAX_CHARS
 from bots.discord.wire import Refused, surely
 from bots.splitting import split
@@ -31,22 +34,18 @@ class Speaker:
         self, message: discord.Message, words: str, language: str, file: File | None = None, *, kind: str
     ) -> None:
         """Reply with as many messages as it takes; the same event and `kind` again is the same reply."""
-        reference = discord.MessageReference(
-            message_id=message.id, channel_id=message.channel.id, fail_if_not_exists=False
-        )
         for index, piece in enumerate(split(words, MAX_CHARS)):
             nonce = f"{message.id}-{kind}{index}"[-25:]
 
-            async def post(piece: str = piece, nonce: str = nonce, index: int = index) -> object:
+            async def post(piece: str = piece, nonce: str = nonce, index: int = index, **reply: Any) -> object:
                 files = files_of(file) if index == 0 else []
-                return await message.channel.send(piece, nonce=nonce, reference=reference, files=files)
+                return await message.channel.send(piece, nonce=nonce, files=files, **reply)
 
             try:
-                await surely(post, what="reply")
+                await surely(partial(as_reply, post, message.channel.id, message.id), what="reply")
             except Refused as error:
                 log.warning("A reply cannot be sent.", action="reply_refused", kind=kind, reason=str(error))
-                if error.refusal in NOT_ALLOWED:
-                    await apologise(self._client, message.author.id, message.channel.id, message.id, language)
+                await apologise(self._client, message.author.id, message.channel.id, message.id, language, error)
                 return
 
     async def hand_over(self, message: discord.Message, language: str, file: File) -> None:

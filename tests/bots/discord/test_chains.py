@@ -12,7 +12,7 @@ from core.errors import WordsUnwanted
 from core.models import Message as KeptMessage
 from core.models import MessageRevision, Turn
 from tests.bots.discord.conftest import Bot, answered
-from tests.bots.discord.looking import ask, until_delivered, words_kept, written
+from tests.bots.discord.looking import ask, words_kept, written
 from tests.bots.discord.standin import routes
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.message import Message
@@ -137,8 +137,7 @@ class TestRights:
     ) -> None:
         last = await chain(asked, [ann, bob], ["one", "two", "three"])
         asked.deny(discord.bot, "read_message_history")
-        await asked.say(ann, "is that so?", mentions=[discord.bot], reply_to=last, ping=False)
-        await until_delivered(database)
+        await ask_below(asked, ann, last)
         assert read(database) == ["three", "is that so?"]
 
     async def test_somebody_who_opted_out_is_passed_over(

@@ -58,6 +58,25 @@ class TestPermissions:
         await elsewhere.until("You said: hello again")
         assert discord.dm(ann).answers == []
 
+    @pytest.mark.parametrize("words", ["hello", "/help"])
+    async def test_without_the_history_it_writes_what_is_no_reply(
+        self, discord: StandInDiscord, asked: Channel, ann: User, words: str
+    ) -> None:
+        asked.deny(discord.bot, "read_message_history")
+        await ask(asked, ann, words)
+        await asked.until("You said: hello" if words == "hello" else text("help_head"))
+        assert [answer.reply_to for answer in asked.answers] == [None] * len(asked.answers)
+
+    @pytest.mark.parametrize("words", ["hello", "/help"])
+    async def test_whoever_asks_in_a_thread_that_is_locked_is_told_in_private(
+        self, discord: StandInDiscord, asked: Channel, ann: User, words: str
+    ) -> None:
+        thread = await asked.start_thread(ann, "a thread")
+        thread.locked = True
+        await ask(thread, ann, words)
+        await discord.dm(ann).until(text("channel_closed", channel=f"<#{thread.id}>"))
+        assert thread.answers == []
+
     async def test_an_answer_that_a_moderator_deletes_in_mid_answer_stays_away(
         self, bot: Bot, asked: Channel, worker: ScriptedWorker, ann: User, gate: Gate, database: Database
     ) -> None:
