@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -25,6 +27,7 @@ from bots.discord.replying import as_reply
 from bots.discord.targets import Target
 from bots.discord.wire import Refused, surely
 from bots.pacing import Allowance, EditBudget, EditBudgets
+from bots.splitting import ended
 from bots.texts import text
 from core.history import TurnView
 
@@ -47,7 +50,7 @@ UNREAD_AFTER = timedelta(seconds=20)
 
 _OF_AN_INTERACTION = discord.WebhookType.application.value
 _ORIGINAL: Any = "@original"  # discord.py asks for a number, and Discord takes this word as well
-_UNKNOWN_MESSAGE, _TOO_MANY_OLD_EDITS = 10008, 30046
+_UNKNOWN_MESSAGE, _TOO_MANY_OLD_EDITS, _NO_PERMISSION = 10008, 30046, 50013
 _NO_WAY = frozenset({10003, 10008, 10015, 10062, 50001, 50013, 50027})
 """Unknown channel, message, webhook or interaction; no access, no permission, a token that ended: try the other way."""
 
@@ -80,7 +83,13 @@ class DiscordSink(ReplySink):
 
     async def send(self, chunk: Chunk) -> str:
         """Make a new message, the first one as the interaction's own, where there is one."""
+        async with self._apologising():
+            message = await self._with_file_or_without(self._send, chunk)
+        self._completed = True
+        self._on_shown()
+        return str(message.id)
 
+    async def _send(self, chunk: Chunk) -> discord.Message:
         async def complete() -> discord.Message:
             return await self._webhook().edit_message(_ORIGINAL, **self._body(chunk))
 
@@ -97,14 +106,7 @@ class DiscordSink(ReplySink):
 
         first = chunk.index == 0 and self._target.token_lives
         after = (follow_up, post) if self._target.ephemeral else (post, follow_up)
-        try:
-            message = await self._by_any_of("send", complete if first else None, *after)
-        except Refused as error:
-            await self._apologise(error)
-            raise
-        self._completed = True
-        self._on_shown()
-        return str(message.id)
+        return await self._by_any_of("send", complete if first else None, *after)
 
     async def edit(self, external_id: str, chunk: Chunk) -> None:
         """Give the message another text and the buttons that belong to it now.
@@ -114,12 +116,13 @@ class DiscordSink(ReplySink):
         if not chunk.final and not self._allowance.spare():
             return
         began = monotonic()
-        try:
-            await self._edit(int(external_id), chunk)
-        except Refused as error:
-            if error.refusal != _TOO_MANY_OLD_EDITS:
-                raise
-            await self.notice(chunk.text, f"{chunk.nonce}-new")
+        async with self._apologising():
+            try:
+                await self._with_file_or_without(partial(self._edit, int(external_id)), chunk)
+            except Refused as error:
+                if error.refusal != _TOO_MANY_OLD_EDITS:
+                    raise
+                await self.notice(chunk.text, f"{chunk.nonce}-new")
         self._budget.note(monotonic() - began)
         if chunk.final and chunk.last and not self._target.ephemeral and _age(external_id) > UNREAD_AFTER:
             await self._tell_end(int(external_id), chunk)
@@ -157,11 +160,8 @@ class DiscordSink(ReplySink):
 
         first = self._target.token_lives and not self._completed
         after = (follow_up, post) if self._target.ephemeral else (post, follow_up)
-        try:
+        async with self._apologising():
             await self._by_any_of("notice", complete if first else None, *after)
-        except Refused as error:
-            await self._apologise(error)
-            raise
         self._completed = True
         self._on_shown()
 
@@ -185,12 +185,28 @@ class DiscordSink(ReplySink):
         except Refused as error:  # the answer is there all the same
             log.info("The end cannot be told.", action="end_untold", turn_id=chunk.turn_id, reason=str(error))
 
-    async def _apologise(self, error: Refused) -> None:
-        """Tell the asker in private that what is for them cannot be written."""
-        target = self._target
-        if target.asker is not None:
-            about = target.reply_to or target.interaction or 0
-            await apologise(self._client, target.asker, target.channel, about, self._language, error)
+    @asynccontextmanager
+    async def _apologising(self) -> AsyncIterator[None]:
+        """Where Discord refuses what is done inside the block, the asker is told in private."""
+        try:
+            yield
+        except Refused as error:
+            target = self._target
+            if target.asker is not None:
+                about = target.reply_to or target.interaction or 0
+                await apologise(self._client, target.asker, target.channel, about, self._language, error)
+            raise
+
+    async def _with_file_or_without(self, write: Callable[[Chunk], Awaitable[T]], chunk: Chunk) -> T:
+        """Write the chunk; where the bot may attach no files, its text alone, which says so."""
+        try:
+            return await write(chunk)
+        except Refused as error:
+            if chunk.whole is None or error.refusal != _NO_PERMISSION:
+                raise
+            beginning = chunk.text.removesuffix(text("rest_in_file", self._language)).rstrip()
+            words = ended(beginning, MAX_CHARS, text("rest_unattached", self._language))
+            return await write(replace(chunk, text=words, whole=None))
 
     async def _by_any_of(self, what: str, *ways: Callable[[], Awaitable[T]] | None) -> T:
         """The result of the first way that Discord takes. Raises Refused with the last one's reason."""

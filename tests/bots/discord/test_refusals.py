@@ -77,6 +77,46 @@ class TestPermissions:
         await discord.dm(ann).until(text("channel_closed", channel=f"<#{thread.id}>"))
         assert thread.answers == []
 
+    async def test_whoever_asks_is_told_where_the_channel_is_closed_in_mid_answer(
+        self,
+        discord: StandInDiscord,
+        asked: Channel,
+        worker: ScriptedWorker,
+        ann: User,
+        gate: Gate,
+        database: Database,
+    ) -> None:
+        worker.script["slow"] = ["alpha", gate, "omega"]
+        await ask(asked, ann, "slow")
+        await asked.until("alpha")
+        asked.deny(discord.bot, "view_channel")
+        gate.set()
+        await discord.dm(ann).until(text("channel_closed", channel=f"<#{asked.id}>"))
+        await until_delivered(database)
+        assert written(asked) == ["alpha"]
+
+    @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "growing"])
+    async def test_an_answer_without_the_file_that_it_may_not_attach_says_so(
+        self,
+        discord: StandInDiscord,
+        asked: Channel,
+        worker: ScriptedWorker,
+        ann: User,
+        gate: Gate,
+        database: Database,
+        at_once: bool,
+    ) -> None:
+        words = [f"Sentence number {number} of a very long answer.\n" for number in range(600)]
+        worker.script["long"] = words if at_once else [*words[:220], gate, *words[220:]]
+        asked.deny(discord.bot, "attach_files")
+        await ask(asked, ann, "long")
+        await asked.until("number 0")
+        gate.set()
+        await until_delivered(database)
+        assert [answer.content.endswith(text("rest_unattached")) for answer in asked.answers] == [False] * 4 + [True]
+        assert text("rest_in_file") not in "".join(written(asked))
+        assert discord.dm(ann).answers == []
+
     async def test_an_answer_that_a_moderator_deletes_in_mid_answer_stays_away(
         self, bot: Bot, asked: Channel, worker: ScriptedWorker, ann: User, gate: Gate, database: Database
     ) -> None:

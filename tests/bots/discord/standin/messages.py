@@ -94,6 +94,8 @@ def edit_message(call: Call) -> Json:
         raise ApiError(403, 50005, "Cannot edit a message authored by another user")
     if message.channel.archived:
         raise ApiError(400, 50083, "Thread is archived")
+    if call.files:
+        call.require(message.channel, "attach_files")
     if call.discord.clock.now() - message.created_at > OLD_MESSAGE_S:
         allowance = call.discord.limits.take_edit_of_old_message(message.channel.id)
         if not allowance.allowed:
