@@ -25,7 +25,7 @@ from bots.discord.indicator import TypingIndicators
 from bots.discord.places import channel_of
 from bots.discord.replying import as_reply
 from bots.discord.targets import Target
-from bots.discord.wire import Refused, surely
+from bots.discord.wire import TOO_MANY_OLD_EDITS, Refused, surely
 from bots.pacing import Allowance, EditBudget, EditBudgets
 from bots.splitting import ended
 from bots.texts import text
@@ -50,7 +50,7 @@ UNREAD_AFTER = timedelta(seconds=20)
 
 _OF_AN_INTERACTION = discord.WebhookType.application.value
 _ORIGINAL: Any = "@original"  # discord.py asks for a number, and Discord takes this word as well
-_UNKNOWN_MESSAGE, _TOO_MANY_OLD_EDITS, _NO_PERMISSION = 10008, 30046, 50013
+_UNKNOWN_MESSAGE, _NO_PERMISSION = 10008, 50013
 _NO_WAY = frozenset({10003, 10008, 10015, 10062, 50001, 50013, 50027})
 """Unknown channel, message, webhook or interaction; no access, no permission, a token that ended: try the other way."""
 
@@ -120,9 +120,10 @@ class DiscordSink(ReplySink):
             try:
                 await self._with_file_or_without(partial(self._edit, int(external_id)), chunk)
             except Refused as error:
-                if error.refusal != _TOO_MANY_OLD_EDITS:
+                if error.refusal != TOO_MANY_OLD_EDITS:
                     raise
-                await self.notice(chunk.text, f"{chunk.nonce}-new")
+                if chunk.final:
+                    await self.notice(chunk.text, f"{chunk.nonce}-new")
         self._budget.note(monotonic() - began)
         if chunk.final and chunk.last and not self._target.ephemeral and _age(external_id) > UNREAD_AFTER:
             await self._tell_end(int(external_id), chunk)

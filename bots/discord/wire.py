@@ -35,6 +35,8 @@ _WITHOUT_LIMIT = ("/webhooks/", "/interactions/")
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
 _RATE_LIMITED = 429
+TOO_MANY_OLD_EDITS = 30046
+"""A rate limit of messages older than an hour: there is another way, which is not to wait for it."""
 
 
 class Refused(DeliveryFailed):
@@ -53,7 +55,8 @@ async def surely(call: Callable[[], Awaitable[T]], *, what: str) -> T:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 return await call()
         except discord.HTTPException as error:
-            if error.status != _RATE_LIMITED and error.status < 500:
+            limited = error.status == _RATE_LIMITED and error.code != TOO_MANY_OLD_EDITS
+            if not limited and error.status < 500:
                 raise Refused(error) from error
             reason: Exception = error
         except discord.RateLimited as error:

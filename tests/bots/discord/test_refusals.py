@@ -17,6 +17,7 @@ from tests.bots.discord.standin import routes
 from tests.bots.discord.standin.calls import Request
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.guild import Guild
+from tests.bots.discord.standin.limits import Limit
 from tests.bots.discord.standin.people import User
 from tests.bots.discord.standin.server import StandInDiscord
 from tests.bots.scripted_worker import Gate, ScriptedWorker
@@ -129,6 +130,18 @@ class TestPermissions:
         await ask(asked, ann, "hello")
         await asked.until("You said: hello")
         assert written(asked) == ["You said: hello"]
+
+    async def test_an_answer_that_is_too_old_to_be_edited_ends_in_a_message_of_its_own(
+        self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User, gate: Gate, database: Database
+    ) -> None:
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        await ask(asked, ann, "slow")
+        await asked.until("alpha")
+        discord.clock.advance(2 * 3600)
+        discord.limits.edits_of_old_messages = Limit(0, 0.02)
+        gate.set()
+        await until_delivered(database)
+        assert written(asked)[:2] == ["alpha", "alpha omega"]
 
     async def test_an_interaction_whose_token_ends_in_mid_answer_is_answered_in_the_channel(
         self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User, gate: Gate, database: Database
