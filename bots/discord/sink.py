@@ -177,6 +177,7 @@ class DiscordSink(ReplySink):
             return await self._channel.get_partial_message(message_id).edit(**self._body(chunk))
 
         await self._by_any_of("edit", complete if chunk.index == 0 else None, change, follow_up)
+        self._completed = self._completed or chunk.index == 0
 
     async def _tell_end(self, message_id: int, chunk: Chunk) -> None:
         message = self._channel.get_partial_message(message_id)

@@ -266,6 +266,19 @@ class TestButtons:
         await asked.press(moderator, asked.answers[0], text("button_stop"))
         await asked.until(text("stopped"))
 
+    async def test_what_was_written_stays_where_it_is_stopped_after_a_restart(
+        self, bot: Bot, asked: Channel, worker: ScriptedWorker, ann: User, gate: Gate
+    ) -> None:
+        worker.script["slow"] = ["alpha", gate]
+        interaction = await asked.slash(ann, "ask", {"text": "slow"})
+        await interaction.until("alpha")
+        await bot.stop()
+        await bot.start()
+        await asked.press(ann, asked.answers[0], text("button_stop"))
+        await asked.until(text("stopped"))
+        await bot.settled()
+        assert [answer.content for answer in asked.answers] == ["alpha", text("stopped")]
+
     async def test_an_answer_can_be_made_anew(
         self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User
     ) -> None:
