@@ -1,7 +1,8 @@
 """DiscordSink: an answer onto Discord, as messages in a channel or as the completion of an interaction.
 
-Knows the calls, their nonces and which of two ways a message goes: an interaction's own while its token lives, the
-channel's otherwise. Knows no ledger: what was sent is asked of it by the id that it returned.
+Knows the calls, their nonces and which way a message goes: an interaction's own while its token lives, the channel's
+otherwise, and for what one person alone is to see, their direct messages. Knows no ledger: what was sent is asked of it
+by the id that it returned.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bots.discord.indicator import TypingIndicators
 from bots.discord.places import channel_of
 from bots.discord.replying import as_reply
 from bots.discord.targets import Target
+from bots.discord.ways import ORIGINAL, Ways
 from bots.discord.wire import TOO_MANY_OLD_EDITS, Refused, surely
 from bots.pacing import Allowance, EditBudget, EditBudgets
 from bots.splitting import ended
@@ -48,12 +50,7 @@ EDITS_TOGETHER_PER_S = 30.0
 UNREAD_AFTER = timedelta(seconds=20)
 """An answer that was edited for longer looks read to whoever left meanwhile: its end is then told by a message."""
 
-_OF_AN_INTERACTION = discord.WebhookType.application.value
-_ORIGINAL: Any = "@original"  # discord.py asks for a number, and Discord takes this word as well
 _UNKNOWN_MESSAGE, _NO_PERMISSION = 10008, 50013
-_NO_WAY = frozenset({10003, 10008, 10015, 10062, 50001, 50013, 50027})
-"""Unknown channel, message, webhook or interaction; no access, no permission, a token that ended: try the other way."""
-
 _FILE_NAME = "answer.md"
 
 
@@ -74,7 +71,7 @@ class DiscordSink(ReplySink):
     ) -> None:
         self._client, self._target, self._language = client, target, language
         self._budget, self._allowance, self._on_shown = budget, allowance, on_shown
-        self._channel = client.get_partial_messageable(target.channel)
+        self._ways = Ways(client, target)
         self._completed = False  # whether the interaction shows something other than that it is being thought about
 
     def edit_interval_s(self) -> float:
@@ -87,26 +84,29 @@ class DiscordSink(ReplySink):
             message = await self._with_file_or_without(self._send, chunk)
         self._completed = True
         self._on_shown()
-        return str(message.id)
+        return self._ways.external_id(message)
 
     async def _send(self, chunk: Chunk) -> discord.Message:
         async def complete() -> discord.Message:
-            return await self._webhook().edit_message(_ORIGINAL, **self._body(chunk))
+            return await self._ways.interaction().edit_message(ORIGINAL, **self._body(chunk))
 
         async def post() -> discord.Message:
             question = self._target.reply_to if chunk.index == 0 else None
             return await as_reply(write, self._target.channel, question)
 
         async def write(**reply: Any) -> discord.Message:
-            return await self._channel.send(nonce=chunk.nonce, **reply, **_sendable(self._body(chunk)))
+            return await self._ways.channel.send(nonce=chunk.nonce, **reply, **_sendable(self._body(chunk)))
 
         async def follow_up() -> discord.Message:
             body = _sendable(self._body(chunk))
-            return await self._webhook().send(wait=True, ephemeral=self._target.ephemeral, **body)
+            return await self._ways.interaction().send(wait=True, ephemeral=self._target.ephemeral, **body)
+
+        async def whisper() -> discord.Message:
+            return await self._whisper(chunk)
 
         first = chunk.index == 0 and self._target.token_lives
-        after = (follow_up, post) if self._target.ephemeral else (post, follow_up)
-        return await self._by_any_of("send", complete if first else None, *after)
+        after = (follow_up, whisper) if self._target.ephemeral else (post, follow_up)
+        return await self._ways.first_of("send", complete if first else None, *after)
 
     async def edit(self, external_id: str, chunk: Chunk) -> None:
         """Give the message another text and the buttons that belong to it now.
@@ -118,7 +118,7 @@ class DiscordSink(ReplySink):
         began = monotonic()
         async with self._apologising():
             try:
-                await self._with_file_or_without(partial(self._edit, int(external_id)), chunk)
+                await self._with_file_or_without(partial(self._edit, external_id), chunk)
             except Refused as error:
                 if error.refusal != TOO_MANY_OLD_EDITS:
                     raise
@@ -126,17 +126,17 @@ class DiscordSink(ReplySink):
                     await self.notice(chunk.text, f"{chunk.nonce}-new")
         self._budget.note(monotonic() - began)
         if chunk.final and chunk.last and not self._target.ephemeral and _age(external_id) > UNREAD_AFTER:
-            await self._tell_end(int(external_id), chunk)
+            await self._tell_end(external_id, chunk)
 
     async def remove(self, external_id: str) -> None:
         """Take a message away; one that is gone already is no error."""
-        message = self._channel.get_partial_message(int(external_id))
+        message = self._ways.message(external_id)
 
         async def withdraw() -> None:
-            await self._webhook().delete_message(int(external_id))
+            await self._ways.interaction().delete_message(message.id)
 
         try:
-            await self._by_any_of("remove", message.delete, withdraw)
+            await self._ways.first_of("remove", message.delete, withdraw)
         except Refused as error:
             if error.refusal != _UNKNOWN_MESSAGE:
                 raise
@@ -148,42 +148,63 @@ class DiscordSink(ReplySink):
         calls: dict[str, Any] = {"mention_author": False, "silent": True} if quiet else {}
 
         async def complete() -> None:
-            await self._webhook().edit_message(_ORIGINAL, content=sentence)
+            await self._ways.interaction().edit_message(ORIGINAL, content=sentence)
 
         async def post() -> None:
             await as_reply(write, self._target.channel, self._target.reply_to)
 
         async def write(**reply: Any) -> None:
-            await self._channel.send(sentence, nonce=nonce, **reply, **calls)
+            await self._ways.channel.send(sentence, nonce=nonce, **reply, **calls)
 
         async def follow_up() -> None:
-            await self._webhook().send(sentence, ephemeral=self._target.ephemeral, silent=quiet)
+            await self._ways.interaction().send(sentence, ephemeral=self._target.ephemeral, silent=quiet)
+
+        async def whisper() -> None:
+            await (await self._ways.private()).send(sentence, nonce=nonce, silent=quiet)
 
         first = self._target.token_lives and not self._completed
-        after = (follow_up, post) if self._target.ephemeral else (post, follow_up)
+        after = (follow_up, whisper) if self._target.ephemeral else (post, follow_up)
         async with self._apologising():
-            await self._by_any_of("notice", complete if first else None, *after)
+            await self._ways.first_of("notice", complete if first else None, *after)
         self._completed = True
         self._on_shown()
 
-    async def _edit(self, message_id: int, chunk: Chunk) -> None:
+    async def _edit(self, external_id: str, chunk: Chunk) -> None:
+        message = self._ways.message(external_id)
+        whispered = message.channel.id != self._target.channel
+
         async def complete() -> object:
-            return await self._webhook().edit_message(_ORIGINAL, **self._body(chunk))
+            return await self._ways.interaction().edit_message(ORIGINAL, **self._body(chunk))
 
         async def follow_up() -> object:
-            return await self._webhook().edit_message(message_id, **self._body(chunk))
+            return await self._ways.interaction().edit_message(message.id, **self._body(chunk))
 
         async def change() -> object:
-            return await self._channel.get_partial_message(message_id).edit(**self._body(chunk))
+            return await message.edit(**self._body(chunk, buttons=not whispered))
 
-        await self._by_any_of("edit", complete if chunk.index == 0 else None, change, follow_up)
+        async def whisper() -> object:  # what stands there cannot be changed any more
+            return await self._whisper(chunk) if chunk.final else None
+
+        first = complete if chunk.index == 0 else None
+        ways: tuple[Callable[[], Awaitable[object]] | None, ...]
+        if whispered:
+            ways = (change,)
+        elif self._target.ephemeral:
+            ways = (first, follow_up, whisper)
+        else:
+            ways = (first, change, follow_up)
+        await self._ways.first_of("edit", *ways)
         self._completed = self._completed or chunk.index == 0
 
-    async def _tell_end(self, message_id: int, chunk: Chunk) -> None:
-        message = self._channel.get_partial_message(message_id)
-        sentence = text("answer_complete", self._language, link=message.jump_url)
+    async def _whisper(self, chunk: Chunk) -> discord.Message:
+        """Bring the chunk to the asker's direct messages, where the buttons of this place mean nothing."""
+        body = _sendable(self._body(chunk, buttons=False))
+        return await (await self._ways.private()).send(nonce=chunk.nonce, **body)
+
+    async def _tell_end(self, external_id: str, chunk: Chunk) -> None:
+        sentence = text("answer_complete", self._language, link=self._ways.message(external_id).jump_url)
         try:
-            await surely(lambda: self._channel.send(sentence, nonce=f"{chunk.nonce}-end", silent=True), what="end")
+            await surely(lambda: self._ways.channel.send(sentence, nonce=f"{chunk.nonce}-end", silent=True), what="end")
         except Refused as error:  # the answer is there all the same
             log.info("The end cannot be told.", action="end_untold", turn_id=chunk.turn_id, reason=str(error))
 
@@ -210,35 +231,10 @@ class DiscordSink(ReplySink):
             words = ended(beginning, MAX_CHARS, text("rest_unattached", self._language))
             return await write(replace(chunk, text=words, whole=None))
 
-    async def _by_any_of(self, what: str, *ways: Callable[[], Awaitable[T]] | None) -> T:
-        """The result of the first way that Discord takes. Raises Refused with the last one's reason."""
-        refused: Refused | None = None
-        for way in ways:
-            if way is None:
-                continue
-            try:
-                return await surely(way, what=what)
-            except _NoToken:
-                continue
-            except Refused as error:
-                refused = error
-                if error.refusal not in _NO_WAY:
-                    raise
-        assert refused is not None  # the channel's own way is always tried
-        raise refused
-
-    def _webhook(self) -> discord.Webhook:
-        """The interaction's own way. Raises _NoToken where there is none, or none any more."""
-        if not self._target.token_lives or self._client.application_id is None:
-            raise _NoToken
-        data: Any = {"id": self._client.application_id, "type": _OF_AN_INTERACTION, "token": self._target.token}
-        state = self._client._connection  # noqa: SLF001 - as discord.py does it itself: `partial` knows no proxy
-        return discord.Webhook.from_state(data, state=state)
-
-    def _body(self, chunk: Chunk) -> dict[str, Any]:
+    def _body(self, chunk: Chunk, *, buttons: bool = True) -> dict[str, Any]:
         """What the message holds: text, buttons, and the file of a long answer."""
         view = None
-        if chunk.last:
+        if chunk.last and buttons:
             view = (
                 answered_view(chunk.turn_id, self._language, chunk.choices)
                 if chunk.final
@@ -246,10 +242,6 @@ class DiscordSink(ReplySink):
             )
         whole = [discord.File(io.BytesIO(chunk.whole.encode()), _FILE_NAME)] if chunk.whole is not None else []
         return {"content": chunk.text, "view": view, "attachments": whole}
-
-
-class _NoToken(Exception):
-    """There is no interaction to complete."""
 
 
 class Sinks:
@@ -267,9 +259,9 @@ class Sinks:
             yield DiscordSink(self._client, target, turn.language, budget, self._allowance, on_shown)
 
     def waiting(self, turn: TurnView) -> AbstractContextManager[Callable[[], None]]:
-        """Typing, where the answer is still to come; an interaction shows by itself that it is thought about."""
+        """Typing, where the answer is still to come, for all; an interaction shows by itself that it is thought about."""
         target = _target(turn)
-        if turn.state.ended or target.token_lives:
+        if turn.state.ended or target.token_lives or target.ephemeral:
             return nullcontext(_nothing)
         return self._typing.shown(target.channel)
 

@@ -101,6 +101,16 @@ class TestComingTooLate:
         assert len(buttons(answer)) > 1
         assert broken(discord) == ["acknowledged late"]
 
+    async def test_an_answer_for_one_person_comes_in_private(
+        self, discord: StandInDiscord, bot: Bot, asked: Channel, ann: User, bob: User
+    ) -> None:
+        message = await asked.say(bob, "good night")
+        await asked.use_on_message(ann, text("menu_translate"), message)
+        await discord.dm(ann).until("You said: good night")
+        await bot.settled()
+        assert written(discord.dm(ann)) == ["You said: good night"] and asked.answers == []
+        assert broken(discord) == ["acknowledged late"]
+
     async def test_what_is_for_one_person_comes_in_private(
         self, discord: StandInDiscord, asked: Channel, ann: User
     ) -> None:

@@ -416,6 +416,29 @@ class TestLateness:
             await bot.settled()
         assert "delivery_failed" not in [line["action"] for line in logged]
 
+    @pytest.mark.parametrize("begun", [False, True], ids=["before a word", "in mid-answer"])
+    async def test_a_private_answer_after_the_token_ended_comes_in_private(
+        self,
+        discord: StandInDiscord,
+        bot: Bot,
+        asked: Channel,
+        worker: ScriptedWorker,
+        ann: User,
+        bob: User,
+        gate: Gate,
+        begun: bool,
+    ) -> None:
+        words = [f"Sentence number {number} of a long answer.\n" for number in range(90)]
+        worker.script["slow"] = [*words[:2], gate, *words[2:]] if begun else [gate, *words]
+        interaction = await asked.use_on_message(ann, text("menu_translate"), await asked.say(bob, "slow"))
+        await (interaction.until("number 1") if begun else interaction.acknowledged())
+        discord.clock.advance(16 * 60)
+        gate.set()
+        await discord.dm(ann).until("Sentence number 89")
+        await bot.settled()
+        assert "".join(f"{answer.content}\n" for answer in discord.dm(ann).answers) == "".join(words)
+        assert asked.answers == []
+
     async def test_an_answer_after_the_token_ended_comes_as_a_message(
         self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User, gate: Gate
     ) -> None:
