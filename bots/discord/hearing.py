@@ -5,7 +5,7 @@ Keeps the latter in memory until somebody asks. Knows no Turn.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 
 import discord
 
@@ -25,26 +25,35 @@ class Hearing:
 
     def __init__(self, client: discord.Client) -> None:
         self._client = client
-        self._heard: OrderedDict[int, deque[ContextMessage]] = OrderedDict()
+        self._heard: OrderedDict[int, OrderedDict[str, ContextMessage]] = OrderedDict()
 
     def hear(self, message: discord.Message, settings: ChannelSettings) -> None:
-        """Remember what is said to others, where that is to be read, until the bot is next asked."""
+        """Remember what is said to others as it reads now, where that is to be read, until the bot is next asked."""
         user, channel = self._client.user, message.channel
         ours = user is not None and isinstance(channel, discord.Thread) and channel.owner_id == user.id
         reads = ours if settings.read_context is None else settings.read_context
         words = words_of(message, user.id if user is not None else 0) if reads else ""
         if not words or message.type not in ANSWERED_TYPES:
+            self.unhear(channel.id, message.id)
             return
-        heard = self._heard.setdefault(channel.id, deque(maxlen=_MOST_BESIDE))
-        heard.append(ContextMessage(event_id=str(message.id), person=person_of(message.author), text=words))
+        heard, event_id = self._heard.setdefault(channel.id, OrderedDict()), str(message.id)
+        heard[event_id] = ContextMessage(event_id=event_id, person=person_of(message.author), text=words)
         self._heard.move_to_end(channel.id)
-        while len(self._heard) > _MOST_CHANNELS:
+        if len(heard) > _MOST_BESIDE:
+            heard.popitem(last=False)
+        if len(self._heard) > _MOST_CHANNELS:
             self._heard.popitem(last=False)
+
+    def unhear(self, channel_id: int, message_id: int) -> None:
+        """It was deleted."""
+        if channel_id in self._heard:
+            self._heard[channel_id].pop(str(message_id), None)
 
     def beside(self, message: discord.Message, chain: Chain) -> tuple[ContextMessage, ...]:
         """What is read beside `message`, the oldest first; what leads to it before anything else."""
         leading = {said.event_id: said for said in chain.context}
-        others = [said for said in self._heard.get(message.channel.id, ()) if said.event_id not in leading]
+        heard = self._heard.get(message.channel.id, OrderedDict[str, ContextMessage]())
+        others = [said for said in heard.values() if said.event_id not in leading]
         others = others[-(_MOST_BESIDE - len(leading)) :]
         return tuple(sorted([*others, *leading.values()], key=lambda said: int(said.event_id)))
 

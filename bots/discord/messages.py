@@ -139,6 +139,7 @@ class Messages:
         """Purge the words, withdraw the question and take its answer away. Raises ServiceUnavailable."""
         workspace = workspace_of(guild_id, channel_id)
         async with self.lines.turn(channel_id):
+            self._hearing.unhear(channel_id, message_id)
             places = await self._service.places_of_event(PLATFORM, workspace, str(message_id))
             deleted = [await self._service.delete(place, str(message_id)) for place in places]
         for turn in filter(None, deleted):
