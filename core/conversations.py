@@ -290,7 +290,7 @@ def _add_turn(session: Session, message: InboundMessage, common: dict[str, Any],
 
 
 def edit(session: Session, place: Place, event_id: str, text: str, now: datetime) -> Turn | None:
-    """Give the message a new wording and its Turn, if it has one, back to the queue.
+    """Give the message a new wording and its Turn, if it has one, back to the queue; returns that Turn.
 
     None: not known, purged, or the wording is the same, as when a platform only adds a preview of a link. Of a person
     who has been blocked since, and while a human has the Conversation, the wording is kept and nothing is answered. What
@@ -317,7 +317,7 @@ def edit(session: Session, place: Place, event_id: str, text: str, now: datetime
         relays.renew_words(session, [message.id], *Side)
     if to_answer is not None:
         _requeue(session, to_answer, now)
-    return turn
+    return to_answer
 
 
 def delete(session: Session, place: Place, event_id: str, now: datetime) -> Deleted | None:

@@ -128,7 +128,7 @@ class TestRefusal:
         with chat.database.write() as session, pytest.raises(AccessDenied):
             conversations.regenerate(session, place, Person(id="p"), turn_id, chat.now)
         with chat.database.write() as session:
-            conversations.edit(session, place, "m", "other words", chat.now)
+            assert conversations.edit(session, place, "m", "other words", chat.now) is None, "its answer stays"
         assert chat.claim() is None
 
 
