@@ -6,15 +6,19 @@ A person can be faster than the ledger: the message stands before its row does. 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import discord
 import structlog
 
 from bots.discord.places import PLATFORM, channel_of
+from bots.discord.targets import Target
+from bots.discord.ways import Ways
 from bots.discord.wire import Refused, surely
 from core.history import TurnView
 from core.service import Service
+from core.values import Place
 
 log = structlog.get_logger(__name__)
 
@@ -38,16 +42,18 @@ class Answers:
             await asyncio.sleep(wait_s)
         return await self._service.turn_of_message(PLATFORM, workspace, str(message_id))
 
-    async def take_away(self, turn: TurnView) -> None:
-        """Remove the messages of an answer that no longer belongs to a question."""
-        if turn.answer is None:
-            return
-        channel = self._client.get_partial_messageable(channel_of(turn.place))
-        for row in await self._service.deliveries(turn.answer.generation_id):
-            if row.external_id is None:
-                continue
-            stale = channel.get_partial_message(int(row.external_id))
+    async def standing(self, places: Iterable[Place], message_id: int) -> list[discord.PartialMessage]:
+        """Every message that ever was an answer to this one, for `take_away`; asked before it is edited or deleted."""
+        return [
+            Ways(self._client, Target(channel=channel_of(place))).message(external_id)
+            for place in places
+            for external_id in await self._service.standing(place, str(message_id))
+        ]
+
+    async def take_away(self, stale: Iterable[discord.PartialMessage]) -> None:
+        """Remove messages of answers that no longer belong to a question."""
+        for message in stale:
             try:
-                await surely(stale.delete, what="remove")
+                await surely(message.delete, what="remove")
             except Refused as error:
                 log.info("An answer cannot be taken away.", action="remove_refused", reason=str(error))

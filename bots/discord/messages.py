@@ -8,7 +8,7 @@ channel. The same message again, from a second gateway event or a backfill, is t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 
 import discord
@@ -141,10 +141,11 @@ class Messages:
         async with self.lines.turn(channel_id):
             self._hearing.unhear(channel_id, message_id)
             places = await self._service.places_of_event(PLATFORM, workspace, str(message_id))
+            stale = await self._answers.standing(places, message_id)
             deleted = [await self._service.delete(place, str(message_id)) for place in places]
         for turn in filter(None, deleted):
             log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
-            await self._answers.take_away(turn)
+        await self._answers.take_away(stale)
 
     async def reacted(self, event: discord.RawReactionActionEvent, *, added: bool) -> None:
         """Take 👍 and 👎 on an answer for a rating, and their removal for none."""
@@ -189,13 +190,14 @@ class Messages:
             return True
         return await self._rooms.takes_part(_shared_place(message.guild.id, message.channel.id))
 
-    async def _reworded(self, message: discord.Message, places: Iterable[Place]) -> Callable[[], Awaitable[None]]:
+    async def _reworded(self, message: discord.Message, places: Sequence[Place]) -> Callable[[], Awaitable[None]]:
         """Ask again what the message asked, wherever that was."""
         channel, _ = settings_channel(message.channel, message.channel.id)
         settings = await self._rooms.settings(_workspace(message), channel)
         language = await self._questions.language(message, settings)
         words = await self._questions.words(message, language)
         try:
+            stale = await self._answers.standing(places, message.id)
             edited = [await self._service.edit(place, str(message.id), words) for place in places]
         except ServiceUnavailable:
             raise
@@ -203,12 +205,14 @@ class Messages:
             sentence = sentence_for(error, language)
             return lambda: self._speaker.reply(message, sentence, language, kind="no")
 
+        turns = [turn for turn in edited if turn is not None]
+
         async def answer() -> None:
-            for turn in filter(None, edited):
-                await self._answers.take_away(turn)
+            await self._answers.take_away(stale)
+            for turn in turns:
                 self._courier.deliver(turn)
 
-        return answer
+        return answer if turns else _nothing
 
     async def _answer(
         self, message: discord.Message, settings: ChannelSettings, *, again: bool

@@ -7,7 +7,7 @@ import pytest
 from bots.texts import text
 from core.database import Database
 from core.settings import Settings
-from tests.bots.discord.conftest import Bot, anywhere
+from tests.bots.discord.conftest import Bot, answered, anywhere
 from tests.bots.discord.looking import ask, eventually, turns_of, until_delivered, words_kept, written
 from tests.bots.discord.standin import routes
 from tests.bots.discord.standin.channel import Channel
@@ -252,6 +252,29 @@ class TestQuestions:
         await bot.settled()
         assert written(asked) == []
         assert words_kept(database) == set()
+
+    @pytest.mark.parametrize("change", ["edit", "delete"])
+    async def test_every_answer_that_it_ever_had_goes_with_its_words(
+        self, bot: Bot, discord: StandInDiscord, asked: Channel, ann: User, database: Database, change: str
+    ) -> None:
+        question = await ask(asked, ann, "one")
+        first = await answered(asked, "You said: one")
+        await asked.press(ann, first, text("button_regenerate"))
+        await asked.until(lambda: len(asked.answers) == 2)
+        await until_delivered(database)
+        await (asked.delete(question) if change == "delete" else asked.edit(question, f"{discord.bot.mention} two"))
+        await bot.settled()
+        assert written(asked) == ([] if change == "delete" else ["You said: two"])
+
+    async def test_one_whose_author_is_blocked_by_now_keeps_its_answer(
+        self, bot: Bot, discord: StandInDiscord, asked: Channel, shop: Guild, ann: User
+    ) -> None:
+        question = await ask(asked, ann, "one")
+        await answered(asked, "You said: one")
+        await bot.service.change_setting(anywhere(shop), "blocked_users", str(ann.id))
+        await asked.edit(question, f"{discord.bot.mention} two")
+        await bot.settled()
+        assert written(asked) == ["You said: one"]
 
     async def test_one_that_is_deleted_after_its_answer_takes_that_along(
         self, bot: Bot, asked: Channel, ann: User, database: Database
