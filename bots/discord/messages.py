@@ -132,8 +132,11 @@ class Messages:
             return
         async with self.lines.turn(message.channel.id):
             places = await self._service.places_of_event(PLATFORM, _workspace(message), str(message.id))
-            tell = await (self._reworded(message, places) if places else self.take(message, again=True))
-        await tell()
+            left = [await self._reworded(message, places)] if places else []
+            if not places or await self._asks_only_now(message):
+                left.append(await self.take(message, again=True))
+        for tell in left:
+            await tell()
 
     async def deleted(self, guild_id: int | None, channel_id: int, message_id: int) -> None:
         """Purge the words, withdraw the question and take its answer away. Raises ServiceUnavailable."""
@@ -189,6 +192,13 @@ class Messages:
         if message.channel.owner_id == self._client.user.id:
             return True
         return await self._rooms.takes_part(_shared_place(message.guild.id, message.channel.id))
+
+    async def _asks_only_now(self, message: discord.Message) -> bool:
+        """Whether a message that was read beside others is said to the bot by now. Raises DatabaseUnavailable."""
+        if await self._service.asked_events(PLATFORM, _workspace(message), [str(message.id)]):
+            return False
+        settings, ours = await self._known(message)
+        return self._client.user is not None and is_said_to(message, self._client.user, settings, ours)
 
     async def _reworded(self, message: discord.Message, places: Sequence[Place]) -> Callable[[], Awaitable[None]]:
         """Ask again what the message asked, wherever that was."""

@@ -6,10 +6,11 @@ import pytest
 
 from core.database import Database
 from tests.bots.discord.conftest import Bot, answered, anywhere
-from tests.bots.discord.looking import ask, words_kept
+from tests.bots.discord.looking import ask, turns_of, words_kept
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.guild import Guild
 from tests.bots.discord.standin.people import User
+from tests.bots.discord.standin.server import StandInDiscord
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +43,19 @@ async def test_what_was_deleted_or_reworded_afterwards_is_not_kept_either(
     await asked.delete(secret)
     await bot.settled()
     assert words_kept(database) == {"hello", "You said: hello"}
+
+
+async def test_what_was_read_and_is_said_to_the_bot_by_an_edit_is_answered(
+    bot: Bot, discord: StandInDiscord, asked: Channel, ann: User, bob: User, database: Database
+) -> None:
+    overheard = await asked.say(bob, "does it rain?")
+    await ask(asked, ann, "hello")
+    await answered(asked, "You said: hello")
+    await asked.edit(overheard, f"{discord.bot.mention} does it rain?")
+    await answered(asked, "You said: does it rain?")
+    await bot.settled()
+    assert len(turns_of(database)) == 2
+    await asked.edit(overheard, f"{discord.bot.mention} does it snow?")
+    await answered(asked, "You said: does it snow?")
+    await bot.settled()
+    assert len(turns_of(database)) == 2 and "You said: does it rain?" not in asked.texts
