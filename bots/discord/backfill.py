@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-import aiohttp
 import discord
 import structlog
 
 from bots.discord.listening import Listening
 from bots.discord.messages import Messages
 from bots.discord.places import PLATFORM, channel_of
+from bots.discord.wire import Refused, surely
 from core.backfill import BackfillPoint
 from core.errors import ServiceUnavailable
 from core.handoffs.views import HandoffView
@@ -37,7 +37,12 @@ OVERLAP = timedelta(minutes=2)
 MOST_OTHERS = 100
 """Channels in which nobody has asked are read so many at a time, those with the newest messages."""
 
-_MOST_MESSAGES = 200
+MOST_MESSAGES = 200
+"""Of a channel, the oldest first."""
+
+READ_FOR_S = 60.0
+"""What is said in a channel now waits no longer for what was missed there, where Discord does not tell it."""
+
 _AT_ONCE = 4
 
 
@@ -49,17 +54,22 @@ class Backfill:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self) -> int:
-        """Take what was missed. Returns how many messages were looked at. Raises ServiceUnavailable."""
+        """Take what was missed. Returns how many messages were looked at.
+
+        Raises ServiceUnavailable where that was not all: some channels could not be read, or a service is away.
+        """
         with self._listening.catching_up():
             points = await self._service.backfill_points(PLATFORM, datetime.now(UTC) - SPOKEN_WITHIN)
             known = _of_handoffs(await self._service.handoffs.open_handoffs(PLATFORM)) | _newest(points)
             after = {**known, **await self._others(known)}
             looks = [asyncio.create_task(self._channel(channel, since)) for channel, since in after.items()]
             self._messages.lines.release()
-            seen = sum(await asyncio.gather(*looks))
-        log.info("Missed messages were looked for.", action="backfilled", channels=len(looks), messages=seen)
+            seen = [count for count in await asyncio.gather(*looks) if count is not None]
+            if len(seen) < len(looks):
+                raise ServiceUnavailable(f"{len(looks) - len(seen)} channels could not be read.")
+        log.info("Missed messages were looked for.", action="backfilled", channels=len(looks), messages=sum(seen))
         await self._listening.note()
-        return seen
+        return sum(seen)
 
     async def _others(self, known: Mapping[int, datetime]) -> dict[int, datetime]:
         """From when on to read where nobody has asked yet, and something was said while the bot was away."""
@@ -76,22 +86,32 @@ class Backfill:
             log.warning("Some channels are not read.", action="backfill_bounded", left_out=len(others) - MOST_OTHERS)
         return dict.fromkeys(others[:MOST_OTHERS], since)
 
-    async def _channel(self, channel_id: int, after: datetime) -> int:
+    async def _channel(self, channel_id: int, after: datetime) -> int | None:
+        """How many messages of a channel were looked at; None where it may be read another time."""
         async with self._messages.lines.turn_of_before(channel_id), self._turns:
-            seen = 0
             try:
-                channel = self._client.get_channel(channel_id) or await self._client.fetch_channel(channel_id)
-                if not isinstance(channel, discord.abc.Messageable):
-                    return 0
-                missed = channel.history(limit=_MOST_MESSAGES, after=after, oldest_first=True)
-                async for message in missed:
-                    seen += 1
+                async with asyncio.timeout(READ_FOR_S):
+                    missed = await surely(lambda: self._missed(channel_id, after), what="missed")
+                for message in missed:
                     await (await self._messages.take(message, again=True))()
-            except (discord.HTTPException, aiohttp.ClientError, OSError, ServiceUnavailable) as error:
-                log.warning(
-                    "A channel cannot be read.", action="backfill_failed", channel=channel_id, reason=str(error)
-                )
-            return seen
+            except (Refused, discord.InvalidData) as error:
+                log.warning("A channel is not read.", action="backfill_refused", channel=channel_id, reason=str(error))
+                return 0
+            except (TimeoutError, ServiceUnavailable) as error:
+                reason = str(error) or repr(error)
+                log.warning("A channel cannot be read.", action="backfill_failed", channel=channel_id, reason=reason)
+                return None
+        if len(missed) == MOST_MESSAGES:
+            log.warning("Newer messages are not read.", action="backfill_cut", channel=channel_id, read=len(missed))
+        return len(missed)
+
+    async def _missed(self, channel_id: int, after: datetime) -> list[discord.Message]:
+        """What was said in a channel since then. Raises what discord.py raises."""
+        channel = self._client.get_channel(channel_id) or await self._client.fetch_channel(channel_id)
+        if not isinstance(channel, discord.abc.Messageable):
+            return []
+        history = channel.history(limit=MOST_MESSAGES, after=after, oldest_first=True)
+        return [message async for message in history]
 
 
 def _of_handoffs(views: Iterable[HandoffView]) -> dict[int, datetime]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 import structlog
 
-from bots.discord import backfill
+from bots.discord import backfill, handlers
 from bots.discord.client import PajamaClient
 from bots.discord.listening import Listening
 from core.database import Database
 from core.errors import DatabaseUnavailable
 from core.service import Service
-from tests.bots.discord.conftest import Bot, answered, anywhere
+from tests.bots.discord.conftest import Bot, WatchedClient, answered, anywhere
 from tests.bots.discord.looking import ask, turns_of, until_delivered, written
 from tests.bots.discord.standin import routes
 from tests.bots.discord.standin.channel import Channel
+from tests.bots.discord.standin.faults import Answer
 from tests.bots.discord.standin.guild import Guild
 from tests.bots.discord.standin.people import User
 from tests.bots.discord.standin.server import StandInDiscord
@@ -88,6 +90,38 @@ class TestPlaces:
         await answered(thread, "You said: hello")
         assert len(discord.sessions) == 2
 
+    @pytest.mark.parametrize("answer", [503, "reset"])
+    async def test_servers_that_fail_for_a_moment_hide_nothing(
+        self, bot: Bot, discord: StandInDiscord, asked: Channel, ann: User, answer: Answer
+    ) -> None:
+        await away(bot)
+        await ask(asked, ann, "hello")
+        discord.faults.add(routes.MESSAGES, answer)
+        await back(bot)
+        await answered(asked, "You said: hello")
+
+    async def test_what_cannot_be_read_is_read_later_and_not_noted_as_heard(
+        self,
+        bot: Bot,
+        discord: StandInDiscord,
+        asked: Channel,
+        ann: User,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(backfill, "READ_FOR_S", 0.05)
+        monkeypatch.setattr(handlers, "_AGAIN_S", 0.05)
+        await away(bot)
+        before = await bot.client.handlers.listening.since()  # type: ignore[union-attr]
+        await ask(asked, ann, "hello")
+        discord.faults.add(routes.MESSAGES, "hang", times=2)
+        coming = asyncio.create_task(bot.start())
+        await discord.until(lambda: len(discord.faults.struck) == 2)
+        listening = WatchedClient.newest.handlers.listening  # type: ignore[union-attr]
+        await listening.note()
+        assert await listening.since() == before
+        await answered(asked, "You said: hello")
+        await coming
+
     async def test_one_shard_of_many_makes_up_for_what_it_missed(
         self, idle_bot: Bot, worker: ScriptedWorker, discord: StandInDiscord, general: Channel, ann: User
     ) -> None:
@@ -155,6 +189,18 @@ class TestBounds:
             await answered(channels[2], "You said: three")
         assert [written(channel) for channel in channels] == [[], ["You said: two"], ["You said: three"]]
         assert [line["left_out"] for line in logged if line["action"] == "backfill_bounded"] == [1]
+
+    async def test_what_is_more_than_is_read_of_a_channel_is_in_the_log(
+        self, bot: Bot, asked: Channel, ann: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backfill, "MOST_MESSAGES", 1)
+        await away(bot)
+        await ask(asked, ann, "one")
+        await asked.say(ann, "to nobody")
+        with structlog.testing.capture_logs() as logged:
+            await back(bot)
+            await answered(asked, "You said: one")
+        assert [line["read"] for line in logged if line["action"] == "backfill_cut"] == [1]
 
     async def test_without_knowing_since_when_it_was_away_it_reads_only_where_it_was_asked(
         self, bot: Bot, discord: StandInDiscord, shop: Guild, asked: Channel, ann: User, service: Service
