@@ -13,8 +13,10 @@ from typing import Any
 import aiohttp
 import discord
 import structlog
+from discord.http import Route
 
 from bots.discord.handlers import Handlers, once_there
+from bots.discord.wire import surely
 
 log = structlog.get_logger(__name__)
 
@@ -59,9 +61,13 @@ class PajamaClient(discord.AutoShardedClient):
         )
         self.reads_content = message_content
         self.handlers: Handlers | None = None
+        self._gateway_url = gateway_url
         self._guard_parsers()
-        if gateway_url:
-            self._use_gateway(gateway_url)
+
+    async def connect(self, *, reconnect: bool = True) -> None:
+        """Connect, however long Discord does not say where to. Raises Refused."""
+        self.http.get_bot_gateway = self._find_gateway  # type: ignore[method-assign] # asked once, without a second try
+        await super().connect(reconnect=reconnect)
 
     async def on_shard_connect(self, shard_id: int) -> None:
         """A new session, which tells nothing of before."""
@@ -133,15 +139,10 @@ class PajamaClient(discord.AutoShardedClient):
         error = sys.exception()
         log.error("An event could not be handled.", action="event_failed", event_name=event_method, exc_info=error)
 
-    def _use_gateway(self, url: str) -> None:
-        """Connect to `url`, whatever Discord names."""
-        ask = self.http.get_bot_gateway
-
-        async def get_bot_gateway() -> tuple[int, str, Any]:
-            shards, _, limits = await ask()
-            return shards, url, limits
-
-        self.http.get_bot_gateway = get_bot_gateway  # type: ignore[method-assign]
+    async def _find_gateway(self) -> tuple[int, str, Any]:
+        """How many shards to connect, to where, and the limits of that. Raises Refused."""
+        told = await surely(lambda: self.http.request(Route("GET", "/gateway/bot")), what="gateway")
+        return told["shards"], self._gateway_url or told["url"], told["session_start_limit"]
 
     def _guard_parsers(self) -> None:
         """Let an event that discord.py cannot read end nothing: an error in its parser would end the shard."""

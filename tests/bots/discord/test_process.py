@@ -16,6 +16,7 @@ import pytest
 from bots.discord.doctor import INVITED_WITH
 from core.settings import Settings, variable
 from pajama.stack import Stack
+from tests.bots.discord.standin import routes
 from tests.bots.discord.standin.channel import Channel
 from tests.bots.discord.standin.guild import Guild
 from tests.bots.discord.standin.people import User
@@ -104,6 +105,8 @@ async def test_a_discord_that_is_away_at_the_start_is_waited_for(
 ) -> None:
     discord.faults.add("GET /users/@me", "reset")
     discord.faults.add("GET /users/@me", 503)
+    discord.faults.add(routes.GATEWAY_BOT, "reset")
+    discord.faults.add(routes.GATEWAY_BOT, 503)
     async with running(settings, tmp_path / "log") as process:
         await discord.until_connected()
         await general.say(ann, "hello", mentions=[discord.bot])
