@@ -54,6 +54,11 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     use_addresses(settings)
     async with _logged_in(settings) as client:
         try:
+            clock, limit = await _clock_and_limit(settings)
+            if limit.verdict != "ok":
+                for finding in (clock, limit):
+                    yield finding
+                return
             await client.login(settings.discord_token.get_secret_value())
         except discord.LoginFailure:
             yield Finding("Token", "failure", f"{variable('discord_token')} is refused: make a new one, and set that")
@@ -62,6 +67,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding("Token", "failure", f"Discord cannot be reached at {settings.discord_api_base}: {error}")
             return
         yield Finding("Token", "ok", f"{client.user} (application {client.application_id})")
+        yield clock
+        yield limit
         try:
             async for finding in _of_bot(client, settings):
                 yield finding
@@ -71,8 +78,6 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _of_bot(client: discord.Client, settings: Settings) -> AsyncIterator[Finding]:
     """What only Discord knows of the bot."""
-    for finding in await _clock_and_limit(settings):
-        yield finding
     yield await _intents(client, settings)
     yield await _starts(client)
     yield await _commands(client)
@@ -85,7 +90,7 @@ def _logged_in(settings: Settings) -> PajamaClient:
 
 
 async def _clock_and_limit(settings: Settings) -> tuple[Finding, Finding]:
-    """What one request tells of both, asked without discord.py, which would wait for a limit."""
+    """What one request tells of both, asked first and without discord.py, which would wait for a limit."""
     authorization = {"Authorization": f"Bot {settings.discord_token.get_secret_value()}"}
     async with (
         aiohttp.ClientSession() as session,

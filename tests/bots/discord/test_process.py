@@ -143,7 +143,7 @@ class TestDoctor:
         assert "#general lacks send_messages" in findings["Shop"]["detail"]
 
     async def test_being_held_back_is_said(self, discord: StandInDiscord, settings: Settings) -> None:
-        discord.faults.add("GET /users/@me", 429, after=1, everywhere=True, retry_after_s=40)
+        discord.faults.add("GET /users/@me", 429, times=9, everywhere=True, retry_after_s=40)
         code, out, _ = await pajama(settings, "doctor", "discord", "--json")
         findings = {finding["what"]: finding for finding in json.loads(out)}
         assert code == 1 and "all of this bot's requests for 41 s" in findings["Rate limit"]["detail"]
