@@ -28,8 +28,9 @@ INVITED_WITH = discord.Permissions(NEEDED.value | discord.Permissions(create_pub
 """What is asked for beside that: staff's threads, without which they reply to a message instead."""
 
 MAX_SKEW_S = 5.0
-_MOST_GUILDS = 25
+MOST_GUILDS = 25
 _LOW_STARTS = 50
+_PATIENCE_S = 20.0
 _FEW = 5
 
 
@@ -95,7 +96,10 @@ async def _clock_and_limit(settings: Settings) -> tuple[Finding, Finding]:
     async with (
         aiohttp.ClientSession() as session,
         session.get(
-            f"{settings.discord_api_base}/users/@me", headers=authorization, proxy=settings.discord_proxy or None
+            f"{settings.discord_api_base}/users/@me",
+            headers=authorization,
+            proxy=settings.discord_proxy or None,
+            timeout=aiohttp.ClientTimeout(total=_PATIENCE_S),
         ) as answer,
     ):
         return _clock(answer.headers.get("Date")), _limit(answer.status, answer.headers)
@@ -143,13 +147,17 @@ async def _starts(client: discord.Client) -> Finding:
 async def _commands(client: discord.Client) -> Finding:
     registered = await client.http.get_global_commands(client.application_id or 0)
     if missing := slash.missing(registered):
-        return Finding("Commands", "warning", f"not registered yet: {', '.join(missing)}; the bot's next start does it")
+        which = f"not registered as they are: {', '.join(missing)}"
+        return Finding("Commands", "warning", f"{which}; the bot's next start does it")
     return Finding("Commands", "ok", f"{len(registered)} registered")
 
 
 async def _guilds(client: discord.Client) -> AsyncIterator[Finding]:
     seen = 0
-    async for guild in client.fetch_guilds(limit=_MOST_GUILDS):
+    async for guild in client.fetch_guilds(limit=MOST_GUILDS + 1):
+        if seen == MOST_GUILDS:
+            yield Finding("Guilds", "ok", f"more than {MOST_GUILDS}: the others are not looked at")
+            return
         seen += 1
         yield await _guild(client, guild.id, guild.name)
     if not seen:

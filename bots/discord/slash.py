@@ -56,9 +56,9 @@ def fingerprint() -> str:
 
 
 def missing(registered: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of what is not among `registered`, Discord's own list."""
-    there = {(command["type"], command["name"]) for command in registered}
-    return [each["name"] for each in payload() if (each["type"], each["name"]) not in there]
+    """The names of what is not, or not as it is now, among `registered`, Discord's own list."""
+    there = [_essence(command) for command in registered]
+    return [each["name"] for each in payload() if _essence(each) not in there]
 
 
 def call_of(data: Mapping[str, Any]) -> Call:
@@ -87,6 +87,21 @@ def completions(data: Mapping[str, Any]) -> list[str]:
     begun = str(typed["value"]).lower()
     choices = option.choices if option else ()
     return [choice for choice in choices if choice.lower().startswith(begun)][:_MAX_CHOICES]
+
+
+def _essence(command: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of a command both Discord's list and ours tell: Discord leaves out what is the default, and translations."""
+    options = [
+        (
+            option["type"],
+            option["name"],
+            option["description"],
+            bool(option.get("required")),
+            tuple(choice["value"] for choice in option.get("choices") or ()),
+        )
+        for option in command.get("options") or ()
+    ]
+    return command["type"], command["name"], command.get("description") or "", tuple(options)
 
 
 def _slash(command: Command) -> dict[str, Any]:

@@ -94,6 +94,15 @@ class TestCommands:
         await bot.start()
         assert {command["name"] for command in discord.commands[None].values()} >= set(COMMANDS)
 
+    async def test_so_are_commands_that_another_program_changed(self, discord: StandInDiscord, bot: Bot) -> None:
+        await bot.stop()
+        ask = next(command for command in discord.commands[None].values() if command["name"] == "ask")
+        ask["options"] = []
+        await bot.start()
+        await bot.settled()
+        ask = next(command for command in discord.commands[None].values() if command["name"] == "ask")
+        assert [option["name"] for option in ask["options"]] == ["text"]
+
     async def test_values_that_are_only_suggested_are_completed(self, asked: Channel, ann: User) -> None:
         interaction = await asked.autocomplete(ann, "translate", "to", "z", {"text": "x"})
         await interaction.acknowledged()

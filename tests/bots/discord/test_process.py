@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
 
-from bots.discord.doctor import INVITED_WITH
+from bots.discord import doctor
 from core.settings import Settings, variable
 from pajama.stack import Stack
 from tests.bots.discord.standin import routes
@@ -142,6 +144,17 @@ class TestDoctor:
         assert findings["Message Content"]["verdict"] == "warning"
         assert "#general lacks send_messages" in findings["Shop"]["detail"]
 
+    async def test_more_guilds_than_it_looks_at_are_said(
+        self, discord: StandInDiscord, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Route, "BASE", Route.BASE)
+        monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", DiscordWebSocket.DEFAULT_GATEWAY)
+        monkeypatch.setattr(doctor, "MOST_GUILDS", 2)
+        discord.add_guilds(3, members=3, channels=1)
+        findings = {finding.what: finding.detail async for finding in doctor.examine(settings)}
+        assert {"Guild 0", "Guild 1", "Guild 2"} & findings.keys() == {"Guild 0", "Guild 1"}
+        assert findings["Guilds"] == "more than 2: the others are not looked at"
+
     async def test_being_held_back_is_said(self, discord: StandInDiscord, settings: Settings) -> None:
         discord.faults.add("GET /users/@me", 429, times=9, everywhere=True, retry_after_s=40)
         code, out, _ = await pajama(settings, "doctor", "discord", "--json")
@@ -167,7 +180,7 @@ class TestDoctor:
 async def test_the_invitation_asks_for_what_is_needed_and_no_more(discord: StandInDiscord, settings: Settings) -> None:
     code, out, _ = await pajama(settings, "discord", "invite-url")
     assert code == 0
-    assert f"client_id={discord.application_id}" in out and f"permissions={INVITED_WITH.value}" in out
+    assert f"client_id={discord.application_id}" in out and f"permissions={doctor.INVITED_WITH.value}" in out
 
 
 async def test_an_invitation_that_cannot_be_asked_for_is_one_sentence(
