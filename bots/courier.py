@@ -13,10 +13,11 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Exit
 import structlog
 
 from bots.delivery import ReplySink, deliver_surely
+from bots.patience import Telling, tell_wait
 from core.history import TurnView
 from core.service import Service
 from core.tasks import end
-from core.values import Place
+from core.values import Place, TurnState
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +31,10 @@ Waiting = Callable[[TurnView], AbstractContextManager[object]]
 class Courier:
     """One per bot process."""
 
-    def __init__(self, service: Service, sink_for: SinkFor, waiting: Waiting = nullcontext) -> None:
-        self._service, self._sink_for, self._waiting = service, sink_for, waiting
+    def __init__(
+        self, service: Service, sink_for: SinkFor, waiting: Waiting = nullcontext, telling: Telling | None = None
+    ) -> None:
+        self._service, self._sink_for, self._waiting, self._telling = service, sink_for, waiting, telling
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._newest: dict[Place, asyncio.Task[None]] = {}
         self._again: dict[int, TurnView] = {}
@@ -50,6 +53,9 @@ class Courier:
         task = asyncio.create_task(self._run(turn, before, until_open), name=f"deliver-{turn.turn_id}")
         task.add_done_callback(lambda _: until_open.close())  # also where it never begins
         self._tasks[turn.turn_id] = self._newest[turn.place] = task
+        if self._telling is not None and turn.state is TurnState.QUEUED:
+            told = asyncio.create_task(tell_wait(self._service, turn, self._telling), name=f"wait-{turn.turn_id}")
+            task.add_done_callback(lambda _: told.cancel())
 
     async def resume(self, platform: str) -> int:
         """Deliver what a bot of `platform` that ended has left, finished or not. Returns how many Turns that are."""

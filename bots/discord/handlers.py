@@ -22,7 +22,7 @@ from bots.discord.locales import Locales
 from bots.discord.messages import Messages
 from bots.discord.places import PLATFORM
 from bots.discord.registration import register_commands
-from bots.discord.sink import Sinks
+from bots.discord.sinks import Sinks
 from bots.pacing import Allowance
 from bots.relaying import Relayer
 from bots.rooms import Rooms
@@ -57,7 +57,7 @@ class Handlers:
         attachments = Attachments(session, hosts, proxy=settings.discord_proxy or None)
         self.typing, locales = TypingIndicators(client, allowance), Locales(service)
         sinks = Sinks(client, allowance, self.typing)
-        self.courier = Courier(service, sinks.open, sinks.waiting)
+        self.courier = Courier(service, sinks.open, sinks.waiting, sinks.tell_wait)
         handoffs = HandoffRooms(client, service, rooms)
         self.messages = Messages(client, service, self.courier, rooms, attachments, self.typing, locales, handoffs)
         self.interactions = Interactions(client, service, self.courier, rooms, attachments, locales, handoffs)

@@ -34,13 +34,10 @@ from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, EmptyMessage, HandoffNotClaimed, PajamaError, ServiceUnavailable
 from core.history import TurnView
 from core.service import Service
-from core.values import Person, Place, Rating, TurnState
+from core.values import Person, Place, Rating
 from core.workspaces import ChannelSettings
 
 log = structlog.get_logger(__name__)
-
-LONG_QUEUE, LONG_WAIT_S = 3, 2.0
-"""With so many ahead for so long, whoever asks is told."""
 
 _THUMBS = {"👍": Rating.UP, "👎": Rating.DOWN}
 _STORE_AGAIN_S = (0.5, 2.0, 5.0)
@@ -237,9 +234,7 @@ class Messages:
         if not isinstance(outcome, Answering):
             return lambda: self._tell(message, outcome, asker)
         self._take_part(message, outcome)
-        if outcome.duplicate or again:
-            return _nothing
-        return lambda: self._tell_wait(message, outcome.turn, asker.language)
+        return _nothing
 
     async def _stored(self, words: str, asker: Asker) -> Outcome:
         """Hand it to core; a database that is away for a moment is waited for. Raises PajamaError."""
@@ -272,15 +267,6 @@ class Messages:
                 await self._speaker.reply(message, words, language, file, kind="why")
             case Exported(name=name, document=document):
                 await self._speaker.hand_over(message, language, (name, document))
-
-    async def _tell_wait(self, message: discord.Message, turn: TurnView, language: str) -> None:
-        """Say how many are ahead, where they are many and not gone in a moment: a telling takes the place of an answer."""
-        if turn.state is not TurnState.QUEUED or await self._service.queue_position(turn.turn_id) < LONG_QUEUE:
-            return
-        await asyncio.sleep(LONG_WAIT_S)
-        ahead = await self._service.queue_position(turn.turn_id)
-        if ahead >= LONG_QUEUE:
-            await self._speaker.reply(message, text("ahead", language, count=ahead), language, kind="wait")
 
     @property
     def _bot_id(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,16 +22,13 @@ import structlog
 from bots.delivery import Chunk, ReplySink
 from bots.discord.apology import apologise
 from bots.discord.controls import answered_view, streaming_view
-from bots.discord.indicator import TypingIndicators
-from bots.discord.places import channel_of
 from bots.discord.replying import as_reply
 from bots.discord.targets import Target
 from bots.discord.ways import ORIGINAL, Ways
 from bots.discord.wire import TOO_MANY_OLD_EDITS, Refused, surely
-from bots.pacing import Allowance, EditBudget, EditBudgets
+from bots.pacing import Allowance, EditBudget
 from bots.splitting import ended
 from bots.texts import text
-from core.history import TurnView
 
 T = TypeVar("T")
 
@@ -40,12 +37,6 @@ log = structlog.get_logger(__name__)
 MAX_CHARS = 2_000
 MAX_CHUNKS = 5
 """A longer answer becomes a file below its beginning."""
-
-EDITS_PER_S = 0.9
-"""Of one channel; Discord allows about five in five seconds."""
-
-EDITS_TOGETHER_PER_S = 30.0
-"""Of all channels; some of what is allowed is left for what somebody waits for."""
 
 UNREAD_AFTER = timedelta(seconds=20)
 """An answer that was edited for longer looks read to whoever left meanwhile: its end is then told by a message."""
@@ -242,36 +233,6 @@ class DiscordSink(ReplySink):
             )
         whole = [discord.File(io.BytesIO(chunk.whole.encode()), _FILE_NAME)] if chunk.whole is not None else []
         return {"content": chunk.text, "view": view, "attachments": whole}
-
-
-class Sinks:
-    """Opens the sink of a Turn, with typing shown until there is something to read."""
-
-    def __init__(self, client: discord.Client, allowance: Allowance, typing: TypingIndicators) -> None:
-        self._client, self._allowance, self._typing = client, allowance, typing
-        self._budgets = EditBudgets(EDITS_PER_S, EDITS_TOGETHER_PER_S)
-
-    @asynccontextmanager
-    async def open(self, turn: TurnView) -> AsyncIterator[DiscordSink]:
-        """The sink of the Turn, for as long as it is delivered."""
-        target = _target(turn)
-        with self._budgets.streaming(str(target.channel)) as budget, self.waiting(turn) as on_shown:
-            yield DiscordSink(self._client, target, turn.language, budget, self._allowance, on_shown)
-
-    def waiting(self, turn: TurnView) -> AbstractContextManager[Callable[[], None]]:
-        """Typing, where the answer is still to come, for all; an interaction shows by itself that it is thought about."""
-        target = _target(turn)
-        if turn.state.ended or target.token_lives or target.ephemeral:
-            return nullcontext(_nothing)
-        return self._typing.shown(target.channel)
-
-
-def _target(turn: TurnView) -> Target:
-    return Target.model_validate({"channel": channel_of(turn.place), **turn.target})  # a forgotten one is empty
-
-
-def _nothing() -> None:
-    """Nothing is shown that would end."""
 
 
 def _sendable(body: dict[str, Any]) -> dict[str, Any]:

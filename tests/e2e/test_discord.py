@@ -41,8 +41,13 @@ ANSWERS_PER_FAULT = 6
 SCALE = 0.02
 SEED = 20
 
-ASIDES = (text("answer_complete").partition("{")[0], text("ahead", count=0)[1:])
-"""What the bot may say besides: that a long answer has ended, how many are before."""
+ASIDES = (
+    text("answer_complete").partition("{")[0],
+    text("ahead", count=0)[1:],
+    text("ahead_none"),
+    text("status_no_worker"),
+)
+"""What the bot may say besides: that a long answer has ended, how many are before, why nothing has begun."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as trying
 from hypothesis import strategies as st
 
-from bots.discord import sink
+from bots.discord import sink, sinks
 from bots.texts import text
 from core.database import Database
 from core.settings import Settings
@@ -33,7 +33,7 @@ numbers = itertools.count()
 @pytest.fixture(autouse=True)
 def _many_edits(discord: StandInDiscord, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a kill can fall on each of them."""
-    monkeypatch.setattr(sink, "EDITS_PER_S", 100.0)
+    monkeypatch.setattr(sinks, "EDITS_PER_S", 100.0)
     discord.limits.scale = 0.02
 
 

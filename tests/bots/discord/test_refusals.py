@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bots.discord import handlers, sink
+from bots.discord import handlers, sinks
 from bots.texts import text
 from core.database import Database
 from core.settings import Settings
@@ -242,8 +242,8 @@ class TestBudget:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         faster = 10  # than Discord, in everything
-        monkeypatch.setattr(sink, "EDITS_PER_S", faster * sink.EDITS_PER_S)
-        monkeypatch.setattr(sink, "EDITS_TOGETHER_PER_S", faster * sink.EDITS_TOGETHER_PER_S)
+        monkeypatch.setattr(sinks, "EDITS_PER_S", faster * sinks.EDITS_PER_S)
+        monkeypatch.setattr(sinks, "EDITS_TOGETHER_PER_S", faster * sinks.EDITS_TOGETHER_PER_S)
         discord.limits.scale = 1 / faster
         people = [discord.add_user(f"Person {number}") for number in range(4)]
         others = [ScriptedWorker(settings).start() for _ in people[1:]]
