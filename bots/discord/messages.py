@@ -78,21 +78,24 @@ class Messages:
         """
         if message.author.bot or self._client.user is None:
             return _nothing
-        if (by_staff := await self._by_staff(message, again=again)) is not None:
-            return by_staff
-        settings, ours = await self._known(message)
-        if not is_said_to(message, self._client.user, settings, ours):
-            self._hearing.hear(message, settings)
-            return _nothing
-        at_once = not again and not words_of(message, self._bot_id).startswith("/")
+        settings, ours = ChannelSettings(), False
         try:
+            if (by_staff := await self._by_staff(message, again=again)) is not None:
+                return by_staff
+            settings, ours = await self._known(message)
+            if not is_said_to(message, self._client.user, settings, ours):
+                self._hearing.hear(message, settings)
+                return _nothing
+            at_once = not again and not words_of(message, self._bot_id).startswith("/")
             with self._typing.shown(message.channel.id) if at_once else nullcontext():  # until the Courier shows it
                 return await self._answer(message, settings, again=again)
         except PajamaError as error:
             log.info("A message was refused.", action="message_refused", code=error.code, event_id=str(message.id))
-            language = await self._questions.language(message, settings)
-            sentence = self._refusal(message, error, language)
-            return lambda: self._speaker.reply(message, sentence, language, kind="no")
+            return await self._refused(message, error, settings)
+        except Exception:  # the edge: whoever asked is told, the operator sees where
+            log.exception("A message failed.", action="message_failed", event_id=str(message.id))
+            asked = is_said_to(message, self._client.user, settings, ours)
+            return await self._refused(message, PajamaError(), settings) if asked else _nothing
 
     async def _by_staff(self, message: discord.Message, *, again: bool) -> Callable[[], Awaitable[None]] | None:
         """Bring a person what staff write to them; None for any other message."""
@@ -113,12 +116,15 @@ class Messages:
             return _nothing
         return lambda: self._speaker.reply(message, told, language, kind="staff")
 
-    def _refusal(self, message: discord.Message, error: PajamaError, language: str) -> str:
-        """Why the message is not answered; one that only Discord keeps from being read is not called empty."""
+    async def _refused(
+        self, message: discord.Message, error: PajamaError, settings: ChannelSettings
+    ) -> Callable[[], Awaitable[None]]:
+        """Say why the message is not answered; one that only Discord keeps from being read is not called empty."""
+        language = await self._questions.language(message, settings)
         unread = not message.content and not self._client.intents.message_content
-        if isinstance(error, EmptyMessage) and unread:
-            return text("status_degraded", language)
-        return sentence_for(error, language)
+        degraded = isinstance(error, EmptyMessage) and unread
+        sentence = text("status_degraded", language) if degraded else sentence_for(error, language)
+        return lambda: self._speaker.reply(message, sentence, language, kind="no")
 
     async def edited(self, message: discord.Message) -> None:
         """Ask again where the wording changed; a message that is only now said to the bot is answered.
@@ -209,8 +215,7 @@ class Messages:
         except ServiceUnavailable:
             raise
         except PajamaError as error:
-            sentence = sentence_for(error, language)
-            return lambda: self._speaker.reply(message, sentence, language, kind="no")
+            return await self._refused(message, error, settings)
 
         turns = [turn for turn in edited if turn is not None]
 

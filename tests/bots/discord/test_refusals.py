@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
+from sqlalchemy import update
 
 from bots.discord import handlers, sinks
 from bots.texts import text
 from core.database import Database
+from core.models import Workspace
 from core.settings import Settings
-from tests.bots.discord.conftest import Bot, WatchedClient, eventually
+from tests.bots.discord.conftest import Bot, WatchedClient, anywhere, eventually
 from tests.bots.discord.looking import ask, until_delivered, words_kept, written
 from tests.bots.discord.standin import routes
 from tests.bots.discord.standin.calls import Request
@@ -153,6 +156,22 @@ class TestPermissions:
         gate.set()
         await until_delivered(database)
         assert written(asked) == ["alpha omega"]
+
+
+class TestUnexpected:
+    async def test_what_nobody_foresaw_is_said_to_whoever_asked_and_logged(
+        self, bot: Bot, asked: Channel, shop: Guild, ann: User, database: Database
+    ) -> None:
+        await bot.service.change_setting(anywhere(shop), "persona", "A night owl.")
+        with database.write() as session:
+            session.execute(update(Workspace).values(settings={"answer": "sometimes"}))
+        with structlog.testing.capture_logs() as logged:
+            await asked.say(ann, "to nobody")
+            await ask(asked, ann, "hello")
+            await asked.until(text("error_error"))
+            await bot.settled()
+        assert written(asked) == [text("error_error")]
+        assert [line["action"] for line in logged].count("message_failed") == 2
 
 
 class TestOptedOut:
