@@ -28,6 +28,7 @@ from bots.discord.places import asker_of, is_shared, permissions_of, place_of, s
 from bots.discord.pressing import Pressing
 from bots.discord.responding import Responder, TakenElsewhere
 from bots.discord.slash import Chosen, Menu
+from bots.discord.status import whole_status
 from bots.discord.targets import Target
 from bots.explanation import prompt_file, summary
 from bots.privacy import check_quoting
@@ -120,8 +121,7 @@ class Interactions:
 
     async def _do(self, response: Responder, call: Call, asker: Asker) -> None:
         outcome = await commands.run(self._service, call, asker)
-        if call.name == "status" and isinstance(outcome, Told) and not self._client.intents.message_content:
-            outcome = Told(f"{outcome.text}\n{text('status_degraded', asker.language)}")
+        outcome = whole_status(self._client, call, outcome, asker.language)
         self._rooms.forget_settings(asker.place.workspace)  # the command may have changed them
         await self._tell(response, outcome, asker.language, answers_here=call.name in commands.RECIPE_COMMANDS)
 

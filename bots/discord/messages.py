@@ -27,6 +27,7 @@ from bots.discord.locales import Locales
 from bots.discord.places import PLATFORM, settings_channel, workspace_of
 from bots.discord.questions import Questions
 from bots.discord.speaking import Speaker
+from bots.discord.status import whole_status
 from bots.explanation import prompt_file, summary
 from bots.lines import Lines
 from bots.rooms import Rooms
@@ -91,11 +92,12 @@ class Messages:
                 return await self._answer(message, settings, again=again)
         except PajamaError as error:
             log.info("A message was refused.", action="message_refused", code=error.code, event_id=str(message.id))
-            return await self._refused(message, error, settings)
+            refusal = error
         except Exception:  # the edge: whoever asked is told, the operator sees where
             log.exception("A message failed.", action="message_failed", event_id=str(message.id))
-            asked = is_said_to(message, self._client.user, settings, ours)
-            return await self._refused(message, PajamaError(), settings) if asked else _nothing
+            refusal = PajamaError()
+        asked = is_said_to(message, self._client.user, settings, ours)
+        return await self._refused(message, refusal, settings) if asked else _nothing
 
     async def _by_staff(self, message: discord.Message, *, again: bool) -> Callable[[], Awaitable[None]] | None:
         """Bring a person what staff write to them; None for any other message."""
@@ -235,7 +237,7 @@ class Messages:
         parsed = commands.parse(words)
         if again and isinstance(parsed, commands.Call) and parsed.name not in commands.RECIPE_COMMANDS:
             return _nothing
-        outcome = await self._stored(words, asker)
+        outcome = whole_status(self._client, parsed, await self._stored(words, asker), asker.language)
         if not isinstance(outcome, Answering):
             return lambda: self._tell(message, outcome, asker)
         self._take_part(message, outcome)

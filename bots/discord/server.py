@@ -50,6 +50,11 @@ def use_addresses(settings: Settings) -> None:
 
 async def talk(settings: Settings, service: Service, session: aiohttp.ClientSession) -> None:
     """Be connected; without Message Content where Discord does not grant it."""
+    if not settings.discord_message_content:
+        log.warning(
+            "Message Content is not asked for: mentions, replies, DMs and slash commands work, the rest does not.",
+            action="discord_degraded",
+        )
     try:
         await _connect(settings, service, session, message_content=settings.discord_message_content)
     except discord.PrivilegedIntentsRequired:

@@ -180,6 +180,18 @@ class TestCommands:
         discord.message_content_allowed = False
         await idle_bot.start()
         assert text("status_degraded") in await (await general.slash(ann, "status")).answered()
+        await general.say(ann, "/status", mentions=[discord.bot])
+        await general.until(text("status_degraded"))
+
+
+    async def test_that_they_are_not_asked_for_is_in_the_log_once_and_in_the_status(
+        self, idle_bot: Bot, general: Channel, ann: User
+    ) -> None:
+        idle_bot.settings = idle_bot.settings.model_copy(update={"discord_message_content": False})
+        with structlog.testing.capture_logs() as logged:
+            await idle_bot.start()
+            assert text("status_degraded") in await (await general.slash(ann, "status")).answered()
+        assert [line["action"] for line in logged].count("discord_degraded") == 1
 
 
 class TestMenus:
