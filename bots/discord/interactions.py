@@ -6,6 +6,7 @@ after that is said where the answer would have stood.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -34,13 +35,17 @@ from bots.explanation import prompt_file, summary
 from bots.privacy import check_quoting
 from bots.rooms import Rooms
 from bots.texts import sentence_for, text
-from core.errors import PajamaError
+from core.errors import PajamaError, ServiceUnavailable
 from core.service import Service
+from core.workspaces import ChannelSettings
 
 log = structlog.get_logger(__name__)
 
 _PUBLIC = frozenset({"ask", "faq", "write", "translate", "understand"})
-"""Commands whose answer everyone in the channel sees."""
+"""Commands whose answer everyone in the channel sees, but where it is to be quiet."""
+
+_LOOK_S = 1.0
+"""Of the three seconds in which an interaction is to be acknowledged."""
 
 _MENU_CALLS = {
     Menu.TRANSLATE: Call("translate"),
@@ -101,11 +106,12 @@ class Interactions:
                 return
 
     async def _choose(self, response: Responder, chosen: Chosen) -> None:
-        """Do a command with what somebody's message says. Only an answer to it is for everyone."""
+        """Do a command with what somebody's message says. Only an answer to it is for everyone, but in a quiet channel."""
         answers = chosen.menu is Menu.ANSWER
-        await response.think(ephemeral=not answers)
+        ephemeral = not answers or await self._is_quiet(response.interaction)
+        await response.think(ephemeral=ephemeral)
         message = _chosen_message(response.interaction, chosen)
-        asker = await self._asker(response, ephemeral=not answers, reply_to=message.id if answers else None)
+        asker = await self._asker(response, ephemeral=ephemeral, reply_to=message.id if answers else None)
         await check_quoting(self._service, asker.place, person_of(message.author), asker.person)
         if answers:
             asker = replace(asker, context=(await self._chains.above(message)).context)
@@ -115,7 +121,7 @@ class Interactions:
         await self._do(response, Call(call.name, {**call.arguments, "text": words}), asker)
 
     async def _run(self, response: Responder, call: Call) -> None:
-        ephemeral = call.name not in _PUBLIC
+        ephemeral = call.name not in _PUBLIC or await self._is_quiet(response.interaction)
         await response.think(ephemeral=ephemeral)
         await self._do(response, call, await self._asker(response, ephemeral=ephemeral, reply_to=None))
 
@@ -141,11 +147,27 @@ class Interactions:
             case Exported(name=name, document=document):
                 await response.say(text("privacy_exported", language), (name, document))
 
+    async def _is_quiet(self, interaction: discord.Interaction) -> bool:
+        """Whether nothing is answered in this channel for all to read; a database that is away is not waited for."""
+        if interaction.guild_id is None:
+            return False
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                return (await self._settings(interaction)).answer == "never"
+        except (ServiceUnavailable, TimeoutError) as error:
+            log.warning("A channel's settings cannot be read.", action="settings_unread", reason=repr(error))
+            return False
+
+    async def _settings(self, interaction: discord.Interaction) -> ChannelSettings:
+        """What is set for its channel. Raises DatabaseUnavailable."""
+        channel_id = interaction.channel_id or 0
+        found_by, _ = settings_channel(interaction.channel, channel_id)
+        return await self._rooms.settings(workspace_of(interaction.guild_id, channel_id), found_by)
+
     async def _asker(self, response: Responder, *, ephemeral: bool, reply_to: int | None) -> Asker:
         interaction = response.interaction
         channel_id = interaction.channel_id or 0
-        workspace = workspace_of(interaction.guild_id, channel_id)
-        settings = await self._rooms.settings(workspace, settings_channel(interaction.channel, channel_id)[0])
+        settings = await self._settings(interaction)
         place = place_of(interaction.guild_id, interaction.channel, channel_id, interaction.user.id, settings)
         target = Target(
             channel=channel_id,

@@ -103,6 +103,16 @@ class TestCommands:
         ask = next(command for command in discord.commands[None].values() if command["name"] == "ask")
         assert [option["name"] for option in ask["options"]] == ["text"]
 
+    async def test_in_a_quiet_channel_only_whoever_asks_sees_the_answer(
+        self, bot: Bot, asked: Channel, shop: Guild, ann: User, bob: User
+    ) -> None:
+        await bot.service.change_setting(anywhere(shop), "answer", "never", channel=str(asked.id))
+        await (await asked.slash(ann, "ask", {"text": "hello"})).until("You said: hello")
+        message = await asked.say(bob, "does it rain?")
+        interaction = await asked.use_on_message(ann, text("menu_answer"), message)
+        await interaction.until("You said: does it rain?")
+        assert asked.answers == [] and len(asked.seen_by(ann)) == 3
+
     async def test_values_that_are_only_suggested_are_completed(self, asked: Channel, ann: User) -> None:
         interaction = await asked.autocomplete(ann, "translate", "to", "z", {"text": "x"})
         await interaction.acknowledged()
