@@ -6,6 +6,7 @@ redirect, so that nobody can make this process call an address of their choice.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -103,12 +104,11 @@ class Attachments:
         self._options: dict[str, Any] = {"proxy": proxy, "allow_redirects": False}
 
     async def told(self, words: str, attachments: Iterable[Attachment], language: str) -> str:
-        """`words` with the files below them: text files whole, others by name."""
+        """`words` with the files below them: text files whole, others by name. Takes FETCH_TIMEOUT_S at most."""
         files = list(attachments)
-        shown = [await self._told(file, language) for file in files[:MAX_FILES]]
-        if len(files) > MAX_FILES:
-            shown.append(text("attachments_more", language, count=len(files) - MAX_FILES))
-        return "\n\n".join(part for part in (words, *shown) if part)
+        shown = await asyncio.gather(*(self._told(file, language) for file in files[:MAX_FILES]))
+        more = [text("attachments_more", language, count=len(files) - MAX_FILES)] if len(files) > MAX_FILES else []
+        return "\n\n".join(part for part in (words, *shown, *more) if part)
 
     async def _told(self, file: Attachment, language: str) -> str:
         if not file.is_text:
