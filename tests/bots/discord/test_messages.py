@@ -6,6 +6,7 @@ import pytest
 import structlog
 from sqlalchemy import DDL, select
 
+from bots.attachments import MAX_FILE_BYTES
 from bots.discord import handlers
 from bots.texts import text
 from core.database import Database
@@ -146,6 +147,23 @@ class TestWords:
         await asked.say(ann, "look", mentions=[discord.bot], attachments=files)
         await asked.until("rain ```at``` noon")
         assert text("attachment_unseen", name="cat.png") in asked.answers[0].content
+
+    async def test_files_are_fetched_from_nowhere_but_discord_and_no_larger_than_they_may_be(
+        self, discord: StandInDiscord, asked: Channel, ann: User
+    ) -> None:
+        inside = discord.attachment("inside.txt", b"inner secret", content_type="text/plain")
+        discord.cdn.publish(asked, inside)
+        at_home = inside.url.replace("127.0.0.1", "localhost")
+        files = [
+            discord.attachment("moved.txt", b"", content_type="text/plain", redirect_to=at_home),
+            discord.attachment("elsewhere.txt", b"", content_type="text/plain", url=at_home),
+            discord.attachment("lie.txt", b"x" * (MAX_FILE_BYTES + 1), content_type="text/plain", announced_size=1),
+        ]
+        await asked.say(ann, "look", mentions=[discord.bot], attachments=files)
+        await asked.until("lie.txt")
+        told = "\n\n".join(text("attachment_unread", name=file.filename) for file in files)
+        assert asked.answers[0].content == f"You said: look\n\n{told}"
+        assert {path.rpartition("/")[2] for path in discord.cdn.served} == {"lie.txt", "moved.txt"}
 
     async def test_an_answer_pings_nobody(
         self, discord: StandInDiscord, asked: Channel, worker: ScriptedWorker, ann: User, bob: User

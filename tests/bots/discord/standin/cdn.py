@@ -31,7 +31,9 @@ class Cdn:
         """Give a file its id and URL."""
         file.id = file.id or self._discord.snowflakes.next()
         expires_at = int(self._discord.clock.now()) + DAY_S
-        file.url = f"{self._discord.cdn_url}/attachments/{channel.id}/{file.id}/{file.filename}?ex={expires_at:x}"
+        file.url = (
+            file.url or f"{self._discord.cdn_url}/attachments/{channel.id}/{file.id}/{file.filename}?ex={expires_at:x}"
+        )
         file.content_type = file.content_type or mimetypes.guess_type(file.filename)[0]
         self._files[file.id] = file
         return file

@@ -193,8 +193,9 @@ class StandInDiscord:
         announced_size: int | None = None,
         redirect_to: str | None = None,
         chunk_delay_s: float = 0.0,
+        url: str = "",
     ) -> Attachment:
-        """A file to attach: honest, or with a false size, a redirect, or slow."""
+        """A file to attach: honest, or with a false size, a redirect, slow, or elsewhere."""
         return Attachment(
             0,
             filename,
@@ -203,6 +204,7 @@ class StandInDiscord:
             announced_size=announced_size,
             redirect_to=redirect_to,
             chunk_delay_s=chunk_delay_s,
+            url=url,
         )
 
     def bot_may(self, channel: Channel, *names: str) -> bool:
