@@ -55,7 +55,6 @@ class Sinks:
             return nullcontext(_nothing)
         return self._typing.shown(target.channel)
 
-
     async def tell_wait(self, turn: TurnView, sentence: str, nonce: str) -> None:
         """Tell whoever waits, where the answer will stand: it takes the sentence's place in an interaction.
 

@@ -193,7 +193,6 @@ class TestCommands:
         await general.say(ann, "/status", mentions=[discord.bot])
         await general.until(text("status_degraded"))
 
-
     async def test_that_they_are_not_asked_for_is_in_the_log_once_and_in_the_status(
         self, idle_bot: Bot, general: Channel, ann: User
     ) -> None:

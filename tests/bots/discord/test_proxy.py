@@ -64,9 +64,7 @@ async def proxy(discord: StandInDiscord) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def settings(
-    settings: Settings, discord: StandInDiscord, proxy: str, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
+def settings(settings: Settings, discord: StandInDiscord, proxy: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(StandInDiscord, "cdn_url", discord.cdn_url.replace("127.0.0.1", NOWHERE))
     addresses = {
         "discord_api_base": discord.api_base.replace("127.0.0.1", NOWHERE),
