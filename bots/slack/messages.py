@@ -25,7 +25,7 @@ from bots.rooms import Rooms
 from bots.slack.chats import Chats
 from bots.slack.errands import Later, nothing
 from bots.slack.handoff import HandoffRooms
-from bots.slack.inbound import address_of, is_direct, is_written
+from bots.slack.inbound import address_of, is_direct, is_written, mentioned
 from bots.slack.once import Once
 from bots.slack.people import People
 from bots.slack.places import PLATFORM, message_id, place_of, ts_of, workspace_of
@@ -107,9 +107,24 @@ class Messages:
             return nothing
         workspace, event_id = workspace_of(body), message_id(event["channel"], event["ts"])
         places = await self._service.places_of_event(PLATFORM, workspace, event_id)
-        if not places:
-            return await self.said({**body, "event": event}, bot, again=True)
-        language = await self._people.language(event["user"])
+        reworded = await self._reworded(event, workspace, bot, places) if places else nothing
+        if places and not (bot in mentioned(event) and await self._only_read(workspace, event_id)):
+            return reworded
+        said = await self.said({**body, "event": event}, bot, again=True)
+
+        async def both() -> None:
+            await reworded()
+            await said()
+
+        return both
+
+    async def _only_read(self, workspace: str, event_id: str) -> bool:
+        """Whether a message that is known asked nothing: it was read beside others."""
+        return not await self._service.asked_events(PLATFORM, workspace, [event_id])
+
+    async def _reworded(self, event: Json, workspace: str, bot: str, places: Sequence[Place]) -> Later:
+        """Ask again what the message asked, wherever that was."""
+        event_id, language = message_id(event["channel"], event["ts"]), await self._people.language(event["user"])
         words = await self._questions.words(event, bot, language)
         try:
             async with self.lines.turn(_line(event)):

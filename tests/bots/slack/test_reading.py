@@ -95,3 +95,15 @@ async def test_what_is_deleted_or_of_who_opted_out_is_not_read(
     prompt = await seen(service, acme, general, root)
     assert "kept words" in prompt
     assert "deleted words" not in prompt and "private words" not in prompt
+
+
+@pytest.mark.usefixtures("reads")
+async def test_what_was_read_and_is_said_to_the_bot_by_an_edit_is_answered(
+    bot: Bot, worker: ScriptedWorker, general: Channel, ann: User, bob: User
+) -> None:
+    overheard = await general.say(bob, "does it rain?")
+    await asked(bot, general, ann, "hello")
+    await general.edit(overheard, "<@BOT> does it rain?")
+    await general.until("You said: does it rain?")
+    await bot.settled()
+    assert len(worker.answered) == 2
