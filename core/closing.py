@@ -1,20 +1,21 @@
-"""Closing: a Workspace that is left. Its open Turns end, and nothing is brought there any more.
+"""Closing: a Workspace that is left, whose open Turns end, and a channel that is deleted.
 
-Knows rows. What was said stays, under the same retention as before: whoever comes back finds it.
+Knows rows. What was said in a Workspace stays, under the same retention as before: whoever comes back finds it. Nobody
+comes back to a channel.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from core import purging
 from core.conversations import close_unfinished
-from core.models import Turn, Workspace
+from core.models import Conversation, Message, Turn, Workspace
 from core.purging import Purged
-from core.values import TurnState
+from core.values import Place, TurnState
 
 
 def undelivered_turns(session: Session, platform: str, workspace: str) -> list[int]:
@@ -46,6 +47,22 @@ def give_up(session: Session, turn_id: int, now: datetime) -> tuple[Turn, Purged
         close_unfinished(session, turn, now)
     turn.delivered_at = turn.delivered_at or now
     return turn, purging.purge(session, unwanted, now)
+
+
+def said_in(session: Session, platform: str, workspace: str, channel: str) -> list[tuple[Place, str]]:
+    """Every message that is kept of a channel or thread, with those of the channel's threads: its place and event."""
+    place = Conversation.external_id
+    here = or_(Conversation.channel == channel, place == channel, place.startswith(f"{channel}:", autoescape=True))
+    found = session.execute(
+        select(place, Message.external_id)
+        .join(Message, Message.conversation_id == Conversation.id)
+        .join(Workspace, Workspace.id == Conversation.workspace_id)
+        .where(Workspace.platform == platform, Workspace.external_id == workspace, here)
+        .where(Message.external_id.is_not(None), Message.deleted_at.is_(None))
+        .order_by(Message.id)
+    )
+    keys = {"platform": platform, "workspace": workspace}
+    return [(Place.model_validate({**keys, "conversation": conversation}), event) for conversation, event in found]
 
 
 def workspaces(session: Session, platform: str, prefix: str) -> list[str]:

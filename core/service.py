@@ -152,6 +152,13 @@ class Service:
         await self._tell_end(deleted.turn)
         return await self.turn_status(deleted.turn.id)
 
+    async def delete_channel(self, platform: str, workspace: str, channel: str) -> int:
+        """Delete every message of a channel that is gone, with its threads. Returns how many that were."""
+        said = await self._database.read(closing.said_in, platform, workspace, channel)
+        for place, event_id in said:
+            await self.delete(place, event_id)
+        return len(said)
+
     async def cancel(self, place: Place, person: Person, turn_id: int, *, moderator: bool = False) -> TurnState:
         """Stop a Turn; what was generated so far stays. Returns its state now.
 

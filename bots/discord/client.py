@@ -116,6 +116,16 @@ class PajamaClient(discord.AutoShardedClient):
                 take = partial(handlers.messages.deleted, event.guild_id, event.channel_id, message_id)
                 await once_there(take)
 
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        """A channel was taken away, with its threads."""
+        if (handlers := self.handlers) is not None:
+            await once_there(lambda: handlers.messages.channel_deleted(channel.guild.id, channel.id))
+
+    async def on_raw_thread_delete(self, event: discord.RawThreadDeleteEvent) -> None:
+        """A thread or post was taken away."""
+        if (handlers := self.handlers) is not None:
+            await once_there(lambda: handlers.messages.channel_deleted(event.guild_id, event.thread_id))
+
     async def on_raw_reaction_add(self, event: discord.RawReactionActionEvent) -> None:
         """Somebody reacted."""
         if self.handlers is not None:

@@ -155,6 +155,11 @@ class Messages:
             log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
         await self._answers.take_away(stale)
 
+    async def channel_deleted(self, guild_id: int, channel_id: int) -> None:
+        """Purge what was said in a channel or thread that is gone, and withdraw its questions. Raises ServiceUnavailable."""
+        deleted = await self._service.delete_channel(PLATFORM, workspace_of(guild_id, channel_id), str(channel_id))
+        log.info("A channel was deleted.", action="channel_deleted", channel=channel_id, messages=deleted)
+
     async def reacted(self, event: discord.RawReactionActionEvent, *, added: bool) -> None:
         """Take 👍 and 👎 on an answer for a rating, and their removal for none."""
         rating = _THUMBS.get(str(event.emoji).rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"))

@@ -276,6 +276,22 @@ class TestQuestions:
         await bot.settled()
         assert written(asked) == ["You said: one"]
 
+    @pytest.mark.parametrize("what", ["channel", "thread"])
+    async def test_those_of_a_channel_go_with_it_and_its_threads(
+        self, bot: Bot, shop: Guild, asked: Channel, ann: User, bob: User, database: Database, what: str
+    ) -> None:
+        thread, other = await asked.start_thread(ann, "a thread"), shop.add_text_channel("other")
+        for channel, person in ((asked, ann), (asked, bob), (thread, ann), (other, ann)):
+            await ask(channel, person, f"hello from {channel.name}")
+        await until_delivered(database, 4)
+        shop.remove_channel(asked if what == "channel" else thread)
+        await bot.settled()
+        gone = {"a thread", "general"} if what == "channel" else {"a thread"}
+        left = [name for name in ("general", "a thread", "other") if name not in gone]
+        assert {words for words in words_kept(database) if words.startswith("hello")} == {
+            f"hello from {name}" for name in left
+        }
+
     async def test_one_that_is_deleted_after_its_answer_takes_that_along(
         self, bot: Bot, asked: Channel, ann: User, database: Database
     ) -> None:

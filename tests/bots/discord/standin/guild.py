@@ -82,7 +82,7 @@ class Guild:
         for one in [thread for thread in self.channels.values() if thread.parent is channel and thread.is_thread]:
             self.forget_channel(one)
         self.forget_channel(channel)
-        self._tell("CHANNEL_DELETE", GUILDS, payloads.channel(channel))
+        self._tell("THREAD_DELETE" if channel.is_thread else "CHANNEL_DELETE", GUILDS, payloads.channel(channel))
 
     def forget_channel(self, channel: Channel) -> None:
         """Take a channel off the lists."""
