@@ -140,6 +140,87 @@ async def used(scene: Scene) -> str:
     return page.html
 
 
+async def apps(scene: Scene) -> str:
+    """The other entries of the context menu: for everyone, and for whoever used it alone."""
+    channel = scene.shop.add_text_channel("opening-hours")
+    notice = "Closed on Monday for stocktaking. From Tuesday on we open at nine, and in June also on Sundays until one."
+    asked = "are you open on Sunday?"
+    short = ["Closed on Monday; from Tuesday open at nine; in June also on Sundays until one."]
+    scene.worker.script |= {asked: ["In June, until one o’clock."], notice: short}
+    question = await channel.say(scene.bob, asked)
+    answered = await channel.use_on_message(scene.ann, text("menu_answer"), question)
+    await channel.until(lambda: answered.response and complete(answered.response))
+    long = await channel.say(scene.bob, notice)
+    summed = await channel.use_on_message(scene.ann, text("menu_summarise"), long)
+    await channel.until(lambda: summed.response and complete(summed.response))
+    page = scene.page()
+    page.messages(
+        [
+            question,
+            _shown(answered, "Ann used Apps → Answer this on Bob’s message"),
+            long,
+            _shown(summed, "Ann used Apps → Summarise on Bob’s message"),
+        ]
+    )
+    return page.html
+
+
+async def changed(scene: Scene) -> str:
+    """The same question once more, worded anew, and taken away."""
+    channel = scene.shop.add_text_channel("roses")
+    words, anew = "when do I prune roses?", "when do I prune climbing roses?"
+    scene.worker.script |= {words: ["In March, when the forsythia flowers."], anew: ["After they have flowered."]}
+    first = await scene.ask(channel, scene.ann, words)
+    page = scene.page()
+    page.messages(channel.messages)
+    scene.worker.script[words] = ["In early spring, before they shoot."]
+    await channel.press(scene.ann, first, text("button_regenerate"))
+    await channel.until("before they shoot")
+    await channel.until(lambda: complete(channel.answers[-1]))
+    page.heading("After Ann pressed 🔄")
+    page.messages(channel.messages)
+    question = next(message for message in channel.messages if message.author is scene.ann)
+    await channel.edit(question, question.content.replace(words, anew))
+    await channel.until(lambda: channel.texts[1:] == ["After they have flowered."] and complete(channel.answers[-1]))
+    page.heading("After Ann edited her question")
+    page.messages(channel.messages)
+    await channel.delete(question)
+    await channel.until(lambda: not channel.messages)
+    page.heading("After Ann deleted it: question and answer are gone, and purged")
+    return page.html
+
+
+async def places(scene: Scene) -> str:
+    """A forum post, direct messages, and a channel in which the bot may not write."""
+    forum = scene.shop.add_forum("questions")
+    asked, more = "Can I plant tomatoes already?", "And in a greenhouse?"
+    scene.worker.script |= {
+        asked: ["Wait until the nights stay above ten degrees."],
+        more: ["From the middle of April."],
+    }
+    post = await forum.post(scene.bob, "Tomatoes", f"{scene.discord.bot.mention} {asked}")
+    await post.until(lambda: post.answers and complete(post.answers[-1]))
+    await post.say(scene.ann, more)
+    await post.until(lambda: len(post.answers) == 2 and complete(post.answers[-1]))
+    page = scene.page()
+    page.heading("A forum post: asked once, it goes on without a mention, also for others")
+    page.messages(post.messages)
+    private, alone = scene.discord.dm(scene.bob), "which soil for a cactus?"
+    scene.worker.script[alone] = ["A sandy one, with little humus."]
+    await private.say(scene.bob, alone)
+    await private.until(lambda: private.answers and complete(private.answers[-1]))
+    page.heading("Direct messages")
+    page.messages(private.messages)
+    closed = scene.shop.add_text_channel("rules")
+    closed.deny(scene.discord.bot, "send_messages")
+    told = len(private.answers)
+    await closed.say(scene.bob, "may I bring my dog?", mentions=[scene.discord.bot])
+    await private.until(lambda: len(private.answers) > told)
+    page.heading("Where the bot may not write, it says so in private")
+    page.messages([*closed.messages, private.answers[-1]])
+    return page.html
+
+
 async def feedback(scene: Scene) -> str:
     """👎, its form, and what is said then."""
     channel = scene.shop.add_text_channel("garden")
@@ -228,6 +309,9 @@ PICTURES: dict[str, Callable[[Scene], Awaitable[str]]] = {
     "answer": answer,
     "waiting": waiting,
     "commands": used,
+    "apps": apps,
+    "changed": changed,
+    "places": places,
     "feedback": feedback,
     "managed": managed,
     "long": long,
