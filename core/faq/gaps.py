@@ -173,8 +173,8 @@ def _wordings(asked: Iterable[Asked]) -> list[Wording]:
     found: dict[str, Wording] = {}
     for each in sorted(asked, key=lambda question: (question.asked_at, question.turn_id), reverse=True):
         text = " ".join(each.text.split())[:MAX_QUESTION_CHARS]
-        if key := plain(text):  # a question without a letter tells nobody what to write
-            found.setdefault(key, Wording(text)).times.append(each)
+        if any(c.isalnum() for c in text):  # a question without a letter tells nobody what to write
+            found.setdefault(plain(text), Wording(text)).times.append(each)
     return sorted(found.values(), key=lambda wording: -len(wording.times))
 
 

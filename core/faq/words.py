@@ -15,14 +15,16 @@ from functools import cache
 from typing import Any
 
 _SIGNS = r"\u3400-\u9fff\uf900-\ufaff"
-_LETTERS = rf"[^\W_{_SIGNS}]+"
-_RUNS = re.compile(rf"(?P<han>[{_SIGNS}]+)|(?P<word>{_LETTERS}(?:['.\-_/@#]{_LETTERS})*[+#]*)")
 _HAN = re.compile(rf"[{_SIGNS}]")
-_PARTS = re.compile(r"[^\W\d_]+|\d+")
+_PARTS = re.compile(r"\d+|[^\d'.\-_/@#+]+")
 _CONTRACTIONS = {
     "can't": "can not", "won't": "will not", "shan't": "shall not", "i'm": "i am", "let's": "let us",
 }  # fmt: skip
 _ENDINGS = (("n't", " not"), ("'re", " are"), ("'ve", " have"), ("'ll", " will"), ("'d", ""), ("'m", " am"), ("'s", ""))
+_TELLING = frozenset("#%&@§‰′٪")
+"""Punctuation that says something: `C#` is not `C`, and `5%` not `5`."""
+_QUOTING = frozenset("`´")
+"""Symbols, by Unicode, that only quote."""
 _LOADING = threading.Lock()
 
 
@@ -30,7 +32,7 @@ def words_of(text: str) -> list[str]:
     """The terms of `text`, in order, repeated as often as they stand there."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     terms: list[str] = []
-    for run in _RUNS.finditer(folded):
+    for run in _runs().finditer(folded):
         if run["han"]:
             terms += chinese(run["han"])
         else:
@@ -39,9 +41,14 @@ def words_of(text: str) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """The letters, digits and signs of words alone, in small letters: the same for what differs in punctuation only."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
+    """`text` without capitals and punctuation: the same for two texts only where they say the same.
+
+    What is left are letters, digits, the marks of vowels, symbols (`+ $ ° 🟢`) and what tells as much as they do: `#`, `%`,
+    `&`, `@`, what stands between digits (`1.5`), and the point or hyphen that a word begins with (`.net`, `-5`).
+    """
+    folded = unicodedata.normalize("NFKC", text.replace("´", "'")).casefold().replace("i\u0307", "i")
+    around = zip(f" {folded}", folded, f"{folded[1:]} ", strict=False)
+    return " ".join("".join(_kept(*signs) for signs in around).split())
 
 
 def is_chinese(text: str) -> bool:
@@ -53,6 +60,33 @@ def is_chinese(text: str) -> bool:
 def chinese(run: str) -> list[str]:
     """The words of a run of Chinese signs, each long word after the shorter ones that it is made of."""
     return [word for word in _segmenter().cut_for_search(run) if word.strip()]
+
+
+def _kept(before: str, sign: str, after: str) -> str:
+    """The sign where it says something, nothing where it is not seen, else a space."""
+    if sign.isalnum() or _tells(sign):
+        return sign
+    if after.isalnum() and sign in ".,:/-":
+        between_digits = before.isdigit() and after.isdigit() and sign != "-"
+        first = sign in ".-" and not before.isalnum()
+        return sign if between_digits or first else " "
+    return "" if unicodedata.category(sign) == "Cf" or "\ufe00" <= sign <= "\ufe0f" else " "
+
+
+@cache
+def _tells(sign: str) -> bool:
+    if sign in _TELLING:
+        return True
+    kind = unicodedata.category(sign)
+    return kind[0] in "MS" and sign not in _QUOTING and not "\ufe00" <= sign <= "\ufe0f"
+
+
+@cache
+def _runs() -> re.Pattern[str]:
+    """Chinese signs in a row, or a word: letters and digits with the marks of their vowels, which `\\w` leaves out."""
+    marks = "".join(chr(i) for i in range(0x300, 0xAC00) if unicodedata.category(chr(i))[0] == "M")
+    letters = rf"(?:[^\W_{_SIGNS}][{marks}]*)+"
+    return re.compile(rf"(?P<han>[{_SIGNS}]+)|(?P<word>{letters}(?:['.\-_/@#]{letters})*[+#]*)")
 
 
 def _latin(word: str) -> list[str]:
