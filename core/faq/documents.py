@@ -1,13 +1,15 @@
 """JSON, JSON Lines and YAML: a list of objects, an object an entry.
 
-Knows where in the text each object stands. YAML is read as plain text, lists and mappings: `no` is a language and not
-a falsehood, and anchors, with which a few lines can become gigabytes, are refused.
+Knows where in the text each object stands; one that has a key twice is refused. YAML is read as plain text, lists and
+mappings: `no` is a language and not a falsehood, and anchors, with which a few lines can become gigabytes, are refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -18,8 +20,25 @@ from core.faq.fields import draft_of, field_of, values_of
 
 _LISTS = ("entries", "faq", "faqs", "items", "data")
 """The keys under which an object may hold its list of entries."""
+MAX_DEPTH = 20
+"""Lists and mappings in each other; what is read goes down into them by calling itself."""
 _SPACE = " \t\n"
+_TOO_DEEP = "Lists and objects lie too deep in each other"
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """Stands for an object that has this key more than once; at which line, where that is known."""
+
+    name: str
+    line: int = 0
+
+
+def json_of(text: str) -> Any:
+    """What a JSON text holds, an object with a key twice as `Twice`. Raises ValueError and RecursionError."""
+    return json.loads(text, object_pairs_hook=_object)
 
 
 def read_jsonl(text: str) -> Iterator[Draft | Problem]:
@@ -27,8 +46,10 @@ def read_jsonl(text: str) -> Iterator[Draft | Problem]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                value = json_of(line)
+            except RecursionError:
+                yield Problem(number, f"{_TOO_DEEP}.")
+            except ValueError as error:
                 yield Problem(number, f"The line is no JSON: {_reason(error)}.")
             else:
                 yield _from_object(number, value)
@@ -37,12 +58,18 @@ def read_jsonl(text: str) -> Iterator[Draft | Problem]:
 def read_json(text: str) -> Iterator[Draft | Problem]:
     """The drafts of a JSON list, or of an object that holds one."""
     try:
-        value = json.loads(text)
+        value = json_of(text)
     except json.JSONDecodeError as error:
         yield Problem(error.lineno, f"It is no JSON: {error.msg}.")
         return
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        yield Problem(_deep_line(text), f"{_TOO_DEEP}.")
+        return
+    except ValueError as error:
         yield Problem(0, f"It is no JSON: {_reason(error)}.")
+        return
+    if isinstance(value, Twice):
+        yield _twice(text.count("\n", 0, _start_of(text, value.name)) + 1, value)
         return
     start, found = _list_in(text, value)
     if found is None:
@@ -54,18 +81,22 @@ def read_json(text: str) -> Iterator[Draft | Problem]:
 
 def read_yaml(text: str) -> Iterator[Draft | Problem]:
     """The drafts of a YAML list, or of a mapping that holds one."""
+    root = None
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
-            if isinstance(event, yaml.AliasEvent):
-                yield Problem(_line(event.start_mark), "Aliases (*name) are not taken: write the text out.")
-                return
-        root = yaml.compose(text, Loader=_LOADER)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        yield Problem(
+        refused = _refused_yaml(text)
+        if refused is None:
+            root = yaml.compose(text, Loader=_LOADER)
+    except (yaml.YAMLError, ValueError) as error:
+        refused = Problem(
             _line(getattr(error, "problem_mark", None)), f"It is no YAML: {getattr(error, 'problem', None) or error}."
         )
+    if refused is not None:
+        yield refused
         return
     items = _sequence_in(root)
+    if isinstance(items, Twice):
+        yield _twice(items.line, items)
+        return
     if items is None:
         yield Problem(1, f"It should be a list of entries, or a mapping with one under {', '.join(_LISTS)}.")
         return
@@ -89,7 +120,44 @@ def write_yaml(entries: Sequence[Entry]) -> str:
     return str(yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=120)) if values else "[]\n"
 
 
+def _refused_yaml(text: str) -> Problem | None:
+    """What may not stand in a YAML text, found event by event, before anything goes down into it. Raises YAMLError."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            return Problem(_line(event.start_mark), "Aliases (*name) are not taken: write the text out.")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            return Problem(_line(event.start_mark), f"{_TOO_DEEP}: at most {MAX_DEPTH} are taken.")
+    return None
+
+
+def _deep_line(text: str) -> int:
+    """The line at which a JSON text is deeper than what is taken."""
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth > MAX_DEPTH:
+            return text.count("\n", 0, found.start()) + 1
+    return 0
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | Twice:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    names = [name for name, _ in pairs]
+    return Twice(next(name for name in names if names.count(name) > 1))
+
+
+def _twice(line: int, found: Twice) -> Problem:
+    return Problem(line, f"{found.name[:40]!r} is given more than once in one object.")
+
+
 def _from_object(line: int, value: object) -> Draft | Problem:
+    if isinstance(value, Twice):
+        return _twice(value.line or line, value)
     if not isinstance(value, dict):
         return Problem(line, "An entry should be an object with a question and an answer.")
     values: dict[str, str | list[str]] = {}
@@ -134,7 +202,7 @@ def _list_in(text: str, value: object) -> tuple[int, list[Any] | None]:
 
 
 def _start_of(text: str, name: str) -> int:
-    """Where the value of the outermost key `name` starts; the last one counts, as it does for `json.loads`."""
+    """Where the value of the outermost key `name` starts, the last one of several."""
     decoder, position, found = json.JSONDecoder(), text.index("{") + 1, 0
     while True:
         position = _skip(text, position, ",")
@@ -165,12 +233,26 @@ def _skip(text: str, position: int, sign: str) -> int:
 
 
 def _sequence_in(root: Any) -> Any:
+    """The node of the list of entries; Twice where a key stands twice beside it; None where there is none."""
     if isinstance(root, yaml.SequenceNode):
         return root
-    if isinstance(root, yaml.MappingNode):
-        named = {str(key.value): value for key, value in root.value if isinstance(key, yaml.ScalarNode)}
-        return next((named[n] for n in _LISTS if isinstance(named.get(n), yaml.SequenceNode)), None)
-    return None
+    if not isinstance(root, yaml.MappingNode):
+        return None
+    named = _mapping([(key, value) for key, value in root.value if isinstance(key, yaml.ScalarNode)], lambda node: node)
+    if isinstance(named, Twice):
+        return named
+    return next((named[n] for n in _LISTS if isinstance(named.get(n), yaml.SequenceNode)), None)
+
+
+def _mapping(pairs: Sequence[tuple[Any, Any]], of: Callable[[Any], Any]) -> dict[str, Any] | Twice:
+    """The values of key and value nodes, by name."""
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        name = str(_plain(key))
+        if name in made:
+            return Twice(name, _line(key.start_mark))
+        made[name] = of(value)
+    return made
 
 
 def _line(mark: Any) -> int:
@@ -186,7 +268,7 @@ def _plain(node: Any) -> Any:
         case yaml.SequenceNode():
             return [_plain(each) for each in node.value]
         case yaml.MappingNode():
-            return {str(_plain(key)): _plain(value) for key, value in node.value}
+            return _mapping(node.value, _plain)
     return None
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from core.errors import FaqFileRefused, Problem
+from core.faq.documents import json_of
 from core.faq.entry import MAX_QUESTION_CHARS, one_line
 from core.faq.evaluation import Labelled
 from core.faq.files import content_of, decode
@@ -77,13 +77,13 @@ def _json_rows(text: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json_of(line)
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
             yield number, {str(name).lower(): str(each or "") for name, each in value.items()}
         else:
-            yield number, Problem(number, "The line should be a JSON object with question and key.")
+            yield number, Problem(number, "The line should be a JSON object with question and key, each once.")
 
 
 def _labelled(line: int, row: dict[str, str], keys: Collection[str]) -> Labelled | Problem:
