@@ -132,8 +132,9 @@ def check_names(session: Session, workspace_id: int | None, wanted: Iterable[str
 
 
 def live(session: Session) -> list[FaqCollection]:
-    """Every collection that was not removed, of every Workspace."""
-    return list(session.scalars(select(FaqCollection).where(FaqCollection.removed_at.is_(None))))
+    """Every collection that was not removed, of every Workspace, the oldest first."""
+    query = select(FaqCollection).where(FaqCollection.removed_at.is_(None))
+    return list(session.scalars(query.order_by(FaqCollection.id)))
 
 
 def delete(session: Session, collection: FaqCollection, now: datetime) -> int:

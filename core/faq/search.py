@@ -23,11 +23,14 @@ from core.faq.decision import SAME_WORDS, Decision, Outcome, Sureness, decide
 from core.faq.embedding import Embedder
 from core.faq.evaluation import Labelled, Report, ask_all, report
 from core.faq.index import CollectionIndex, Question
+from core.faq.models import FaqCollection
 from core.faq.passages import AMONG, reference_of
 from core.recipes import Passage
 
 log = structlog.get_logger(__name__)
 
+_UNREADABLE = (ArithmeticError, LookupError, MemoryError, TypeError, ValueError)
+"""What building one index may end with, for what stands in the collection; a service that is away is another matter."""
 _RANK = {Outcome.ANSWER: 3, Outcome.ASK: 2, Outcome.GROUND: 1, Outcome.ABSTAIN: 0}
 
 
@@ -91,6 +94,7 @@ class _Shelf:
     name: str
     workspace_id: int | None
     index: CollectionIndex
+    revision: int
     calibration: Calibration | None
 
 
@@ -101,6 +105,7 @@ class FaqSearch:
         self._database, self._embedder = database, embedder
         self._refreshing = threading.Lock()
         self._shelves: dict[int, _Shelf] = {}
+        self._unread: dict[int, int] = {}  # by collection, the revision that could not be indexed
 
     @property
     def embedder_revision(self) -> str | None:
@@ -119,18 +124,32 @@ class FaqSearch:
         """
         with self._refreshing:
             with self._database.read() as session:
-                rows = {row.id: row for row in collections.live(session)}
+                rows = collections.live(session)
                 session.expunge_all()
             shelves, changed = {}, 0
-            for key, row in rows.items():
-                known = self._shelves.get(key)
-                index = known.index if known is not None else CollectionIndex(key, self._embedder)
-                if index.snapshot.revision != row.revision and index.refresh(self._database, trained=trained):
-                    changed += 1
-                    log.info("An index was built.", action="faq_indexed", collection_id=key, revision=row.revision)
-                shelves[key] = _Shelf(row.name, row.workspace_id, index, self._usable(row.calibration))
+            for row in rows:
+                known = self._shelves.get(row.id)
+                shelf = self._fresh(row, known, trained=trained)
+                if shelf is not None:
+                    shelves[row.id] = shelf
+                    changed += shelf.revision != (known.revision if known is not None else 0)
             self._shelves = shelves
             return changed
+
+    def _fresh(self, row: FaqCollection, known: _Shelf | None, *, trained: bool) -> _Shelf | None:
+        """The collection as it is now; as it was, if at all, where it cannot be read: the others are to be served."""
+        if self._unread.get(row.id) == row.revision:
+            return known
+        index = known.index if known is not None else CollectionIndex(row.id, self._embedder)
+        where = {"collection_id": row.id, "revision": row.revision}
+        try:
+            if index.snapshot.revision != row.revision and index.refresh(self._database, trained=trained):
+                log.info("An index was built.", action="faq_indexed", **where)
+        except _UNREADABLE:
+            log.exception("A collection cannot be indexed; it is served as it was.", action="faq_unread", **where)
+            self._unread[row.id] = row.revision
+            return known
+        return _Shelf(row.name, row.workspace_id, index, index.snapshot.revision, self._usable(row.calibration))
 
     def search(
         self,
@@ -143,14 +162,16 @@ class FaqSearch:
     ) -> Verdict:
         """What to do with a question of this Workspace; `names` restricts the collections.
 
+        Where several collections would do alike, the Workspace's own goes before those of all, and the older first.
         By words alone where the embedder fails, and where an owner wrote just this question: to embed it takes longer
         than all the rest, and would change nothing.
         """
-        seen = [
+        shelves = [
             shelf
             for shelf in self._shelves.values()
             if shelf.workspace_id in (None, workspace_id) and (names is None or shelf.name in names)
         ]
+        seen = sorted(shelves, key=lambda shelf: shelf.workspace_id is None)  # which leaves the older first
         for shelf in seen:
             question = shelf.index.question_in_words(text)
             if question.plain in shelf.index.snapshot.said:

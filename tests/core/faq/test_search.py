@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from core.faq import collections, matches
 from core.faq.calibration import calibrate
 from core.faq.decision import Outcome
+from core.faq.embedding import Vectors
 from core.faq.finding import Given
 from core.faq.index import CollectionIndex
 from core.faq.passages import reference_of
@@ -66,6 +68,48 @@ def test_a_workspace_is_answered_from_its_own_collections_and_those_of_all(shelf
     assert search.search(None, asked, day=DAY).outcome is Outcome.ABSTAIN
     assert search.search(mine, asked, day=DAY, names=("all",)).outcome is Outcome.ABSTAIN
     assert search.search(mine, "Where can I park?", day=DAY).collection == "all"
+
+
+def test_of_equal_collections_the_own_one_answers_and_then_the_older(shelf: Shelf) -> None:
+    mine = shelf.workspace("mine")
+    for name, workspace_id in (("older", None), ("newer", None), ("own", mine)):
+        shelf.create(name, workspace_id)
+        shelf.upsert(HOURS, PARKING, name=name, workspace_id=workspace_id)
+    search = FaqSearch(shelf.database, None)
+    search.refresh()
+    for asked in ("When are you open?", "the opening hours"):  # in the owner's words, and in others
+        assert search.search(mine, asked, day=DAY).collection == "own"
+        assert search.search(None, asked, day=DAY).collection == "older"
+
+
+class Choking(Trigrams):
+    """Cannot embed one word."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        if any("poison" in text for text in texts):
+            raise ValueError("poison")
+        return super().embed(texts)
+
+
+def test_a_collection_that_cannot_be_read_is_served_as_it_was_beside_the_others(shelf: Shelf) -> None:
+    shelf.create("bad")
+    shelf.upsert(PARKING, name="bad")
+    shelf.create("good")
+    shelf.upsert(entry("returns", "May I return it?"), name="good")
+    search = FaqSearch(shelf.database, Choking())
+    assert search.refresh() == 2
+    shelf.upsert(entry("poison", "Do you sell poison?"), name="bad")
+    shelf.upsert(HOURS, name="good")
+    shelf.create("new")
+    shelf.upsert(entry("poison", "Is there poison?"), name="new")
+    assert search.refresh() == 1
+    for asked, collection in (("Where can I park?", "bad"), ("When are you open?", "good")):
+        verdict = search.search(None, asked, day=DAY)
+        assert (verdict.outcome, verdict.collection) == (Outcome.ANSWER, collection)
+    assert search.search(None, "Is there poison?", day=DAY, names=("new",)).decision.reason == "no_collection"
+    shelf.upsert(entry("poison", "Do you sell flowers?"), name="bad")
+    assert search.refresh() == 1
+    assert search.search(None, "Do you sell flowers?", day=DAY).outcome is Outcome.ANSWER
 
 
 def test_nothing_to_see_is_told(shelf: Shelf) -> None:
