@@ -412,8 +412,14 @@ def faq_eval(
 @faq.command("calibrate")
 def faq_calibrate(
     collection: FaqName,
-    risk: Annotated[float, typer.Option(min=0.001, max=0.5, help="Share of answers that may be wrong.")] = 0.02,
-    uncovered: Annotated[float, typer.Option(min=0, max=0.9, help="Share of questions that no entry answers.")] = 0.2,
+    risk: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=0.5, help="Share of answers that may be wrong; without it the last one, or 0.02."),
+    ] = None,
+    uncovered: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.9, help="Share of questions that no entry answers; else the last one, or 0.2."),
+    ] = None,
     questions: Annotated[
         Path | None, typer.Option(help="Labelled questions, as for eval; without them phrasings are held out.")
     ] = None,

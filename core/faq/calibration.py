@@ -39,6 +39,11 @@ ASK, GROUND = 0.7, 0.5
 """How likely the right entry has to be among the first ones to ask back, and to ground the model on them."""
 NEVER = 1.01
 
+TARGET_RISK, UNCOVERED = 0.02, 0.2
+"""The share of answers that may be wrong, and of questions that no entry covers, where an owner says nothing else."""
+
+Source = Literal["default", "held_out", "given", "outdated"]
+"""What a sureness rests on; `outdated`: on the defaults, since what was measured was so with another embedder."""
 Mode = Literal["meaning-trained", "meaning-nearest", "words-trained", "words-nearest"]
 MODES: tuple[Mode, ...] = ("meaning-trained", "meaning-nearest", "words-trained", "words-nearest")
 
@@ -89,9 +94,20 @@ class Calibration(Value):
     modes: dict[str, ModeCalibration]
 
     def sureness(self, mode: Mode) -> Sureness:
-        """The sureness of a mode, or the default one."""
+        """The sureness of a mode, or the default one for the owner's target."""
         found = self.modes.get(mode)
-        return found.sureness if found is not None else default(mode)
+        return found.sureness if found is not None else default(mode, self.target_risk)
+
+    def source(self, mode: Mode) -> Source:
+        """What a mode's sureness rests on."""
+        found = self.modes.get(mode)
+        if found is not None:
+            return found.source
+        return "default" if self.modes else "outdated"
+
+    def with_embedder(self, embedder: str | None) -> Calibration:
+        """It as it is, if its scores were made with that embedder; else what is left of it, which is the target."""
+        return self if self.embedder == embedder else self.model_copy(update={"embedder": embedder, "modes": {}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +156,7 @@ def _defaults() -> dict[str, ModeCalibration]:
     return {mode: ModeCalibration.model_validate(value) for mode, value in json.loads(text).items()}
 
 
-def default(mode: Mode, target_risk: float = 0.02) -> Sureness:
+def default(mode: Mode, target_risk: float = TARGET_RISK) -> Sureness:
     """What holds for a collection that was never calibrated."""
     found = _defaults()[mode]
     fitting = [row.threshold for row in found.table if row.allowed <= target_risk]
@@ -152,8 +168,8 @@ def default(mode: Mode, target_risk: float = 0.02) -> Sureness:
 def calibrate(
     index: CollectionIndex,
     *,
-    target_risk: float = 0.02,
-    uncovered_share: float = 0.2,
+    target_risk: float = TARGET_RISK,
+    uncovered_share: float = UNCOVERED,
     given: dict[Mode, Trials] | None = None,
 ) -> Calibration:
     """Calibrate a collection from its own phrasings, or in the modes for which they suffice from `given` questions."""

@@ -15,7 +15,7 @@ import redis.asyncio
 from pydantic import Field, TypeAdapter, ValidationError
 
 from core.errors import NotFound, NoWorker, PajamaError, QueueUnavailable
-from core.faq.calibration import Calibration
+from core.faq.calibration import Calibration, Source
 from core.faq.decision import Thresholds
 from core.faq.entry import MAX_KEY_CHARS, MAX_QUESTION_CHARS
 from core.faq.evaluation import Report
@@ -112,7 +112,7 @@ class Tried(Value):
     reason: str
     collection: str
     mode: str
-    source: str
+    source: Source
     embedder: str | None
     thresholds: Thresholds
     first: float

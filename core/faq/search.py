@@ -1,7 +1,7 @@
 """Search: the collections that a Workspace sees, and what to do with a question; the one door for workers.
 
 Keeps an index of every collection, fresh by `refresh`, and decides with the collection's own calibration where it was
-made with the same embedder, else with the defaults. Knows no Turn and no model.
+made with the same embedder, else with the defaults for the owner's target. Knows no Turn and no model.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from datetime import date
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from core.database import Database
 from core.errors import ModelUnavailable, NotFound
 from core.faq import collections, matches
-from core.faq.calibration import Calibration, Mode, default, mode_of
+from core.faq.calibration import Calibration, Mode, Source, default, mode_of
 from core.faq.classifier import Matrix
-from core.faq.decision import SAME_WORDS, Decision, Outcome, Sureness, decide
+from core.faq.decision import SAME_WORDS, Decision, Outcome, decide
 from core.faq.embedding import Embedder
 from core.faq.evaluation import Labelled, Report, ask_all, report
 from core.faq.index import CollectionIndex, Question
@@ -42,7 +43,7 @@ class Verdict:
     collection: str
     revision: int
     mode: Mode
-    source: str
+    source: Source
     embedder: str | None
 
     @property
@@ -149,7 +150,7 @@ class FaqSearch:
             log.exception("A collection cannot be indexed; it is served as it was.", action="faq_unread", **where)
             self._unread[row.id] = row.revision
             return known
-        return _Shelf(row.name, row.workspace_id, index, index.snapshot.revision, self._usable(row.calibration))
+        return _Shelf(row.name, row.workspace_id, index, index.snapshot.revision, self._calibration(row))
 
     def search(
         self,
@@ -190,7 +191,9 @@ class FaqSearch:
     def _verdict(self, shelf: _Shelf, question: Question, limit: int, day: date) -> Verdict:
         snapshot = shelf.index.snapshot
         mode = mode_of(snapshot, meaning=question.vector is not None)
-        sureness, source = _sureness(shelf.calibration, mode)
+        calibration = shelf.calibration
+        sureness = calibration.sureness(mode) if calibration is not None else default(mode)
+        source = calibration.source(mode) if calibration is not None else "default"
         decision = decide(snapshot.search(question, max(limit, AMONG), day=day), sureness)
         return Verdict(decision, shelf.name, snapshot.revision, mode, source, self.embedder_revision)
 
@@ -219,23 +222,21 @@ class FaqSearch:
             log.warning("A question is compared by words alone.", action="embedding_failed", reason=str(error))
             return index.question_in_words(text)
 
-    def _usable(self, stored: dict[str, Any] | None) -> Calibration | None:
-        """The calibration, if its scores were made with the embedder of today."""
-        if stored is None:
+    def _calibration(self, row: FaqCollection) -> Calibration | None:
+        """What was measured, as far as it holds with the embedder of today."""
+        if row.calibration is None:
             return None
-        calibration = Calibration.model_validate(stored)
-        return calibration if calibration.embedder == self.embedder_revision else None
+        try:
+            return Calibration.model_validate(row.calibration).with_embedder(self.embedder_revision)
+        except ValidationError:
+            log.warning("What was measured cannot be read.", action="calibration_unread", collection_id=row.id)
+            return None
 
 
 def nothing(reason: str) -> Verdict:
     """The verdict where no collection was asked."""
     decision = decide((), default("words-nearest"))
     return Verdict(replace(decision, reason=reason), "", 0, "words-nearest", "default", None)
-
-
-def _sureness(calibration: Calibration | None, mode: Mode) -> tuple[Sureness, str]:
-    found = calibration.modes.get(mode) if calibration is not None else None
-    return (found.sureness, found.source) if found is not None else (default(mode), "default")
 
 
 def _order(verdict: Verdict) -> tuple[int, float, float]:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from core.database import Database
 from core.faq import collections
-from core.faq.calibration import Calibration, ModeCalibration, calibrate, default
+from core.faq.calibration import TARGET_RISK, UNCOVERED, Calibration, ModeCalibration, calibrate, default
 from core.faq.evaluation import Labelled, Report, ask_all, report, trials_by_mode
 from core.faq.index import CollectionIndex
 from core.faq.labelled import read_labelled
@@ -57,34 +57,44 @@ def evaluate(name: str, path: Path, *, workspace: str, encoding: str, as_json: b
     found = report(asked, calibration.sureness if calibration else default)
     if as_json:
         print_json(found.model_dump())
-    else:
-        _show_report(found)
+        return
+    _show_report(found)
+    if calibration is not None and not calibration.modes:
+        err.print("The collection was measured with another embedder: its target holds, and should be measured again.")
 
 
 def calibrate_collection(
     name: str,
     *,
     workspace: str,
-    risk: float,
-    uncovered: float,
+    risk: float | None,
+    uncovered: float | None,
     questions: Path | None,
     encoding: str,
     plot: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Set a collection's thresholds, and print what they and other risks give; `plot` is a file for the curve."""
+    """Set a collection's thresholds, and print what they and other risks give; `plot` is a file for the curve.
+
+    A risk or share that is not given is the one that the collection was measured for before, or the default.
+    """
     if plot is not None:
         faq_plot.check_name(plot)
     settings = settings_of("faq")
     with opened(settings) as database:
-        index, _ = _indexed(database, name, workspace, settings)
+        index, before = _indexed(database, name, workspace, settings)
         real: list[Labelled] = []
         if questions is not None:
             real = read_labelled(questions, _keys(index), encoding=encoding)
         with _progress("asking", len(real)) as advance:
             given = trials_by_mode(ask_all(index, real, advance))
-        made = calibrate(index, target_risk=risk, uncovered_share=uncovered, given=given)
+        made = calibrate(
+            index,
+            target_risk=risk or (before.target_risk if before is not None else TARGET_RISK),
+            uncovered_share=(before.uncovered_share if before is not None else UNCOVERED) if uncovered is None else uncovered,
+            given=given,
+        )
         if not dry_run:
             with database.write() as session:
                 collection = collections.find(session, name, workspace_id_of(session, workspace), lock=True)
@@ -100,14 +110,14 @@ def calibrate_collection(
 def _indexed(
     database: Database, name: str, workspace: str, settings: Settings
 ) -> tuple[CollectionIndex, Calibration | None]:
-    """A collection's index, and its calibration where it was made with the same embedder."""
+    """A collection's index, and what was measured of it, as far as that holds with its embedder."""
     with database.read() as session:
         collection = collections.find(session, name, workspace_id_of(session, workspace))
         key, stored = collection.id, collection.calibration
     index = CollectionIndex(key, embedder_of(settings))
     index.refresh(database)
     calibration = Calibration.model_validate(stored) if stored else None
-    return index, calibration if calibration and calibration.embedder == index.embedder_revision else None
+    return index, calibration.with_embedder(index.embedder_revision) if calibration is not None else None
 
 
 def _keys(index: CollectionIndex) -> set[str]:

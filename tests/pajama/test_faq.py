@@ -93,6 +93,7 @@ def test_a_collection_is_measured_and_calibrated(shop: Pajama) -> None:
     made = shop.json("faq", "calibrate", "shop", "--risk", "0.05", "--questions", "asked.csv", **WORDS)
     assert made["target_risk"] == 0.05
     assert shop.json("faq", "list")[0]["calibration"] == made
+    assert shop.json("faq", "calibrate", "shop", "--dry-run", **WORDS)["target_risk"] == 0.05
 
 
 def test_the_curve_is_written_as_a_picture(pajama: Pajama) -> None:

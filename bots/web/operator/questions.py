@@ -56,14 +56,15 @@ async def dismiss(given: DismissRequest, office: Office) -> None:
 @router.get("/collections/{collection_id}/risk")
 async def risk(collection_id: int, request: Request, office: Office) -> RiskBody:
     """What was measured of a collection last time."""
-    return _risk_body((await office.collection(collection_id)).view.calibration, request)
+    view = (await office.collection(collection_id)).view
+    return _risk_body(view.calibration, view.revision, request)
 
 
 @router.post("/collections/{collection_id}/risk")
 async def measure(collection_id: int, given: RiskRequest, request: Request, office: Office) -> RiskBody:
     """Measure a collection, and keep its thresholds."""
     made = await office.calibrate(collection_id, given.target_risk, given.uncovered_share)
-    return _risk_body(made, request)
+    return _risk_body(made, made.revision, request)
 
 
 @router.post(f"/collections/{{collection_id}}{EVALUATE_PATH}")
@@ -78,11 +79,12 @@ async def evaluate(
     return await office.evaluate(collection_id, File(name.rpartition("/")[2] or name, await request.body(), encoding))
 
 
-def _risk_body(stored: Calibration | dict[str, Any] | None, request: Request) -> RiskBody:
+def _risk_body(stored: Calibration | dict[str, Any] | None, revision: int, request: Request) -> RiskBody:
     if stored is None:
-        return RiskBody(calibration=None, plot="")
+        return RiskBody(calibration=None, plot="", changed=False)
     made = Calibration.model_validate(stored)
-    return RiskBody(calibration=made, plot=svg(made, _wording(language_of(request.scope))) if curves(made) else "")
+    plot = svg(made, _wording(language_of(request.scope))) if curves(made) else ""
+    return RiskBody(calibration=made, plot=plot, changed=made.revision != revision)
 
 
 def _wording(language: str) -> Wording:

@@ -282,10 +282,11 @@ class DiffBody(BaseModel):
 
 
 class RiskBody(BaseModel):
-    """What was measured of a collection, the plot too; nothing where it never was."""
+    """What was measured of a collection, the plot too; nothing where it never was. `changed` it has since then, if so."""
 
     calibration: Calibration | None
     plot: str
+    changed: bool
 
 
 class SettingBody(BaseModel):

@@ -307,7 +307,7 @@ class TestQuestions:
         assert words["phrasings"] == ["Is there a car park?"]
 
     def test_a_collection_is_measured_for_a_target(self, operator: httpx.Client, made: str) -> None:
-        assert operator.get(f"{made}/risk").json() == {"calibration": None, "plot": ""}
+        assert operator.get(f"{made}/risk").json() == {"calibration": None, "plot": "", "changed": False}
         told = operator.post(f"{made}/risk", json={"target_risk": 0.05}).json()
         assert told["calibration"]["target_risk"] == 0.05 and told["plot"] == ""  # too few phrasings to measure
         many = [
@@ -322,7 +322,9 @@ class TestQuestions:
         imported(operator, made, json.dumps(many).encode(), name="faq.json", replace="true")
         told = operator.post(f"{made}/risk", json={"target_risk": 0.1, "uncovered_share": 0.3}).json()
         assert told["plot"].startswith("<svg ") and told == operator.get(f"{made}/risk").json()
-        assert operator.get(made).json()["calibrated"] is True
+        assert operator.get(made).json()["calibrated"] is True and told["changed"] is False
+        operator.post(f"{made}/entries", json={"question": "Something new?", "answer": "Yes."})
+        assert operator.get(f"{made}/risk").json()["changed"] is True
         for wrong in (0, 0.9, "much"):
             assert refused(operator.post(f"{made}/risk", json={"target_risk": wrong})) == (422, "invalid")
 

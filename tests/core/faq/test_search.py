@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from core.faq import collections, matches
-from core.faq.calibration import calibrate
+from core.faq.calibration import calibrate, default
 from core.faq.decision import Outcome
 from core.faq.embedding import Vectors
 from core.faq.finding import Given
@@ -135,14 +135,43 @@ def test_a_calibration_counts_with_the_embedder_that_it_was_made_with(shelf: She
     shelf.upsert(*many)
     index = CollectionIndex(collection_id, Trigrams())
     index.refresh(shelf.database)
-    made = calibrate(index)
+    made = calibrate(index, target_risk=0.1)
     assert made.modes["meaning-trained"].source == "held_out"
     with shelf.database.write() as session:
         collections.find(session, "shop", None, lock=True).calibration = made.model_dump(mode="json")
-    for embedder, source in ((Trigrams(), "held_out"), (Trigrams("trigrams@2"), "default"), (None, "default")):
+    for embedder, source in ((Trigrams(), "held_out"), (Trigrams("trigrams@2"), "outdated"), (None, "outdated")):
         search = FaqSearch(shelf.database, embedder)
         search.refresh()
         assert search.search(None, "word3 number 77", day=DAY).source == source
+
+
+@pytest.mark.parametrize("embedder", [None, Trigrams()])
+def test_the_owners_target_holds_with_another_embedder_and_before_the_index_has_learned(
+    shelf: Shelf, embedder: Trigrams | None
+) -> None:
+    collection_id = shelf.create()
+    shelf.upsert(*(entry(f"k{i}", *(f"word{i} number {j} sign{i}" for j in range(8))) for i in range(20)))
+    index = CollectionIndex(collection_id, Trigrams())
+    index.refresh(shelf.database)
+    for risk in (0.005, 0.2):
+        made = calibrate(index, target_risk=risk)
+        with shelf.database.write() as session:
+            collections.find(session, "shop", None, lock=True).calibration = made.model_dump(mode="json")
+        search = FaqSearch(shelf.database, embedder)
+        search.refresh(trained=False)
+        verdict = search.search(None, "word3 number 77", day=DAY)
+        assert verdict.decision.thresholds == default(verdict.mode, risk).thresholds
+        assert verdict.source == ("default" if embedder else "outdated")
+
+
+def test_a_calibration_that_cannot_be_read_counts_as_none(shelf: Shelf) -> None:
+    shelf.create()
+    shelf.upsert(HOURS, PARKING)
+    with shelf.database.write() as session:
+        collections.find(session, "shop", None, lock=True).calibration = {"version": 7}
+    search = FaqSearch(shelf.database, None)
+    search.refresh()
+    assert search.search(None, "opening hours", day=DAY).source == "default"
 
 
 @pytest.mark.parametrize(

@@ -87,12 +87,13 @@ function targetForm(id, made, report) {
   return form;
 }
 
-function drawn({ calibration, plot }) {
+function drawn({ calibration, plot, changed }) {
   if (!calibration) return [h("p", { class: "empty" }, say("operator_never_measured"))];
   const modes = Object.entries(calibration.modes)
     .filter(([mode]) => calibration.embedder || !mode.startsWith("meaning"))
     .map(([mode, each]) => table(mode, each, calibration.target_risk));
-  return [plot ? h("figure", { class: "card plot" }, picture(plot)) : "", ...modes];
+  const before = changed ? h("p", { class: "empty" }, say("operator_measured_before")) : "";
+  return [before, plot ? h("figure", { class: "card plot" }, picture(plot)) : "", ...modes];
 }
 
 /** The plot as elements of this page, so that its style sheet gives it the page's colours. */
