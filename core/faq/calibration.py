@@ -265,7 +265,10 @@ def fitted(
         source=source,
         covered=int(trials.covered.sum()),
         uncovered=int((~trials.covered).sum()),
-        table=tuple(_row(sure_first, trials, weights, risk) for risk in RISKS),
+        table=tuple(
+            risk_row(risk, threshold(sure_first, trials.first, weights, risk), sure_first, trials, weights)
+            for risk in RISKS
+        ),
         curve=_curve(sure_first, trials, weights, thresholds.answer),
     )
 
@@ -395,8 +398,10 @@ def _loss(
     return float((weights * (np.logaddexp(0, told) - right * told)).sum() + _PENALTY / 2 * (found**2).sum())
 
 
-def _row(sure: npt.NDArray[np.float64], trials: Trials, weights: npt.NDArray[np.float64], allowed: float) -> RiskRow:
-    limit = threshold(sure, trials.first, weights, allowed)
+def risk_row(
+    allowed: float, limit: float, sure: npt.NDArray[np.float64], trials: Trials, weights: npt.NDArray[np.float64]
+) -> RiskRow:
+    """What the threshold `limit` gives."""
     answered = sure >= limit
     covered, uncovered = trials.covered, ~trials.covered
     given = float(weights[answered].sum())

@@ -6,15 +6,15 @@ Knows an index and measures; knows no file. The same figures for `pajama faq eva
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from core.faq.calibration import Mode, RiskRow, Trials, mode_of
-from core.faq.decision import Outcome, Sureness, decide, evidence_of, evidence_row, probability
+from core.faq.calibration import NEVER, RISKS, Mode, RiskRow, Trials, mode_of, risk_row
+from core.faq.decision import Decision, Outcome, Sureness, decide, evidence_of, evidence_row
 from core.faq.index import CollectionIndex, Hit
-from core.faq.measures import auroc, reciprocal_rank
+from core.faq.measures import auroc, coverage_and_risk, reciprocal_rank
 from core.faq.passages import AMONG
 from core.values import Value
 
@@ -35,6 +35,7 @@ class Report(Value):
 
     `abstention` counts every outcome but an answer as silence: precision is the share of silences that were right to be
     silent, recall the share of uncovered questions that got one. MAP is MRR here, since one entry answers a question.
+    `table` tells how many of just these questions could be answered with at most so many of the answers wrong.
     """
 
     questions: int
@@ -87,14 +88,14 @@ def report(asked: Sequence[Asked], sureness: Callable[[Mode], Sureness]) -> Repo
     """How the questions went, with the sureness of each mode."""
     decisions = [decide(each.hits, sureness(each.mode)) for each in asked]
     covered = np.array([bool(each.labelled.key) for each in asked], dtype=bool)
-    first = np.array([_right(each, 1) for each in asked], dtype=bool)
+    first = np.array([_first(each, decision) for each, decision in zip(asked, decisions, strict=True)], dtype=bool)
     answered = np.array([decision.outcome is Outcome.ANSWER for decision in decisions], dtype=bool)
-    sure = np.array([_sure(each, sureness) for each in asked], dtype=float)
+    sure = np.array([decision.probability_first for decision in decisions], dtype=float)
     return Report(
         questions=len(asked),
         covered=int(covered.sum()),
         uncovered=int((~covered).sum()),
-        top_1=_share(first[covered]),
+        top_1=_share(np.array([_right(each, 1) for each in asked], dtype=bool)[covered]),
         top_5=_share(np.array([_right(each, 5) for each in asked], dtype=bool)[covered]),
         mrr=_mean([reciprocal_rank(_ranking(each)) for each in asked if each.labelled.key]),
         auroc=round(auroc(sure[covered], sure[~covered]), 4) if covered.any() and not covered.all() else None,
@@ -105,7 +106,15 @@ def report(asked: Sequence[Asked], sureness: Callable[[Mode], Sureness]) -> Repo
         abstention_precision=_share(~covered[~answered]) if (~answered).any() else None,
         abstention_recall=_share(~answered[~covered]) if (~covered).any() else None,
         outcomes={outcome.value: sum(d.outcome is outcome for d in decisions) for outcome in Outcome},
+        table=risk_table(sure, replace(_trials(asked), first=first)) if asked else (),
     )
+
+
+def risk_table(sure: npt.NDArray[np.float64], trials: Trials) -> tuple[RiskRow, ...]:
+    """Coverage and risk of questions as they went; nothing is supposed beside them, as it is where a risk is promised."""
+    thresholds, _, risks = coverage_and_risk(sure, trials.first)
+    limits = {risk: thresholds[risks <= risk].min(initial=NEVER) for risk in RISKS}
+    return tuple(risk_row(risk, float(limit), sure, trials, trials.counts) for risk, limit in limits.items())
 
 
 def _trials(asked: Sequence[Asked]) -> Trials:
@@ -128,10 +137,9 @@ def _right(asked: Asked, most: int) -> bool:
     return bool(asked.labelled.key) and any(_ranking(asked)[:most])
 
 
-def _sure(asked: Asked, sureness: Callable[[Mode], Sureness]) -> float:
-    if not asked.hits:
-        return 0.0
-    return float(probability(evidence_of(asked.hits)[None], sureness(asked.mode).first)[0])
+def _first(asked: Asked, decision: Decision) -> bool:
+    """Whether the entry that would be given is right: where the question stands in one, not always the first hit."""
+    return bool(decision.matches) and decision.matches[0].hit.stored.entry.key == asked.labelled.key
 
 
 def _share(marks: npt.NDArray[np.bool_]) -> float:

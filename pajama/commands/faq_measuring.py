@@ -5,7 +5,7 @@ These load the embedder that the settings name, and everything that searches, in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from core.database import Database
 from core.faq import collections
-from core.faq.calibration import TARGET_RISK, UNCOVERED, Calibration, ModeCalibration, calibrate, default
+from core.faq.calibration import TARGET_RISK, UNCOVERED, Calibration, ModeCalibration, RiskRow, calibrate, default
 from core.faq.evaluation import Labelled, Report, ask_all, report, trials_by_mode
 from core.faq.index import CollectionIndex
 from core.faq.labelled import read_labelled
@@ -173,19 +173,24 @@ def _show_report(found: Report) -> None:
         shown = "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
         out.print(f"{name:<22} {shown}")
     out.print("outcomes               " + ", ".join(f"{n} {count}" for n, count in found.outcomes.items()))
+    _show_table(found.table)
 
 
 def _show_calibration(made: Calibration) -> None:
     for mode, each in made.modes.items():
         limit = each.sureness.thresholds.answer
         out.print(f"{mode}: answers from {limit:.3f} on; {_told_of(each)}", markup=False)
-        if each.table:
-            out.print("  wrong allowed | threshold | covered answered | rightly | uncovered refused | wrong")
-        for row in each.table:
-            bar = "█" * round(20 * row.answered)
-            figures = f"{row.answered:>16.1%} | {row.right:>7.1%} | {row.refused:>17.1%} | {row.risk:>5.1%} {bar}"
-            limit_shown = "never" if row.threshold > 1 else f"{row.threshold:.3f}"
-            out.print(f"  {row.allowed:>13.1%} | {limit_shown:>9} | {figures}", markup=False)
+        _show_table(each.table)
+
+
+def _show_table(table: Sequence[RiskRow]) -> None:
+    if table:
+        out.print("  wrong allowed | threshold | covered answered | rightly | uncovered refused | wrong")
+    for row in table:
+        bar = "█" * round(20 * row.answered)
+        figures = f"{row.answered:>16.1%} | {row.right:>7.1%} | {row.refused:>17.1%} | {row.risk:>5.1%} {bar}"
+        limit_shown = "never" if row.threshold > 1 else f"{row.threshold:.3f}"
+        out.print(f"  {row.allowed:>13.1%} | {limit_shown:>9} | {figures}", markup=False)
 
 
 def _told_of(each: ModeCalibration) -> str:

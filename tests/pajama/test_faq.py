@@ -87,7 +87,9 @@ def test_a_collection_is_measured_and_calibrated(shop: Pajama) -> None:
     (shop.folder / "asked.csv").write_text("question,key\nopening hours today,when-are-you-open\nSell elephants?,\n")
     measured = shop.json("faq", "eval", "shop", "asked.csv", **WORDS)
     assert (measured["questions"], measured["top_1"], measured["abstention_recall"]) == (2, 1.0, 1.0)
-    assert "top_5" in shop.run("faq", "eval", "shop", "asked.csv", **WORDS).stdout
+    assert [row["allowed"] for row in measured["table"]] == [0.005, 0.01, 0.02, 0.05, 0.1, 0.2]
+    shown = shop.run("faq", "eval", "shop", "asked.csv", **WORDS).stdout
+    assert "top_5" in shown and "2.0% |" in shown
     assert "the defaults" in shop.run("faq", "calibrate", "shop", "--dry-run", **WORDS).stdout
     assert shop.json("faq", "list")[0]["calibration"] is None
     made = shop.json("faq", "calibrate", "shop", "--risk", "0.05", "--questions", "asked.csv", **WORDS)

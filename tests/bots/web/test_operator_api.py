@@ -333,6 +333,7 @@ class TestQuestions:
         found = operator.post(f"{made}/evaluation", params={"name": "asked.csv"}, content=file).json()
         assert (found["questions"], found["covered"], found["uncovered"]) == (2, 1, 1)
         assert (found["top_1"], found["answered_rightly"], found["uncovered_answered"]) == (1.0, 1.0, 0.0)
+        assert {row["answered"] for row in found["table"]} == {1.0} == {row["refused"] for row in found["table"]}
         assert operator.get(f"{made}/risk").json()["calibration"] is None
         wrong = operator.post(
             f"{made}/evaluation", params={"name": "asked.csv"}, content=b"question,key\nWhere?,nowhere\n"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.errors import FaqFileRefused
-from core.faq.calibration import default
-from core.faq.evaluation import Labelled, ask_all, report
+from core.faq.calibration import Trials, default
+from core.faq.evaluation import Labelled, ask_all, report, risk_table
 from core.faq.index import CollectionIndex
 from core.faq.labelled import read_labelled
 from tests.core.faq.conftest import entry
@@ -63,3 +64,14 @@ def test_a_report_counts_what_is_right_and_what_is_rightly_silent() -> None:
     assert found.answered == pytest.approx(2 / 3, abs=1e-3)
     assert (found.answered_wrongly, found.abstention_precision, found.abstention_recall) == (0.5, 0.5, 1.0)
     assert sum(found.outcomes.values()) == 4
+    assert [row.threshold > 1 for row in found.table] == [True] * 6  # one of the two sure answers is wrong
+
+
+def test_a_table_tells_how_many_of_the_questions_could_be_answered_for_each_risk() -> None:
+    right, covered = np.array([True, True, False, True] * 5), np.array([True, True, False, True] * 5)
+    trials = Trials(np.zeros((20, 4)), right, right, covered, np.ones(20))
+    sure = np.array([0.9, 0.9, 0.3, 0.8, 0.9, 0.9, 0.85, 0.8, *[0.9, 0.9, 0.3, 0.8] * 3])
+    table = {row.allowed: row for row in risk_table(sure, trials)}
+    told = {allowed: (row.threshold, row.answered, row.refused, row.risk) for allowed, row in table.items()}
+    assert told[0.02] == told[0.05] == (0.9, 0.6667, 1.0, 0.0)
+    assert told[0.1] == told[0.2] == (0.8, 1.0, 0.8, 0.0625)

@@ -50,7 +50,13 @@ function labelledForm(id) {
 function figures(found) {
   const shares = ["top_1", "top_5", "answered", "answered_rightly", "answered_wrongly", "uncovered_answered"];
   const rows = shares.map((name) => h("tr", {}, h("th", { scope: "row" }, say(`operator_share_${name}`)), h("td", {}, percent(found[name]))));
-  return h("div", { class: "table", tabIndex: 0 }, h("table", {}, h("tbody", {}, rows)));
+  return h(
+    "div",
+    {},
+    h("div", { class: "table", tabIndex: 0 }, h("table", {}, h("tbody", {}, rows))),
+    h("p", { class: "muted" }, say("operator_evaluated_table")),
+    h("div", { class: "table", tabIndex: 0 }, riskTable(found.table)),
+  );
 }
 
 function targetForm(id, made, report) {
@@ -105,23 +111,28 @@ function picture(plot) {
 function table(mode, each, target) {
   const limit = each.sureness.thresholds.answer;
   const told = say(`operator_source_${each.source}`, { covered: number(each.covered), uncovered: number(each.uncovered) });
-  const heads = ["allowed", "threshold", "answered", "right", "refused", "wrong"].map((name) => h("th", { scope: "col" }, say(`operator_risk_${name}`)));
-  const rows = each.table.map((row) =>
-    h(
-      "tr",
-      { "aria-current": Math.abs(row.allowed - target) < 1e-9 ? "true" : null },
-      h("th", { scope: "row" }, percent(row.allowed)),
-      [row.threshold > 1 ? say("operator_never") : number(row.threshold, 3), percent(row.answered), percent(row.right), percent(row.refused), percent(row.risk)].map((cell) => h("td", {}, cell)),
-    ),
-  );
   return h(
     "section",
     { class: "card" },
     h("h3", {}, say(`operator_mode_${mode.split("-")[0]}`)),
     h("p", {}, limit > 1 ? say("operator_threshold_never") : say("operator_threshold", { sure: percent(limit) })),
     h("p", { class: "muted" }, told),
-    rows.length ? h("div", { class: "table", tabIndex: 0 }, h("table", {}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows))) : null,
+    each.table.length ? h("div", { class: "table", tabIndex: 0 }, riskTable(each.table, target)) : null,
   );
+}
+
+/** What each share of wrong answers would give; the line of the `target` is marked. */
+function riskTable(found, target = null) {
+  const heads = ["allowed", "threshold", "answered", "right", "refused", "wrong"].map((name) => h("th", { scope: "col" }, say(`operator_risk_${name}`)));
+  const rows = found.map((row) =>
+    h(
+      "tr",
+      { "aria-current": target !== null && Math.abs(row.allowed - target) < 1e-9 ? "true" : null },
+      h("th", { scope: "row" }, percent(row.allowed)),
+      [row.threshold > 1 ? say("operator_never") : number(row.threshold, 3), percent(row.answered), percent(row.right), percent(row.refused), percent(row.risk)].map((cell) => h("td", {}, cell)),
+    ),
+  );
+  return h("table", {}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows));
 }
 
 function inPercent(share) {
