@@ -17,6 +17,7 @@ from bots.texts import text
 from core import conversations, workspaces
 from core.conversations import PLAIN
 from core.errors import AdminsOnly, BadCommand, NotAllowed, UnknownCommand
+from core.faq.finding import CHOSEN
 from core.history import Explanation, TurnView
 from core.service import Service
 from core.values import ContextMessage, InboundMessage, Person, Place, Rating
@@ -324,13 +325,14 @@ async def say(
 
 
 async def choose(service: Service, turn: TurnView, entry_id: int, asker: Asker) -> Answering | PassedOn:
-    """Ask the question that was offered to the asker below the Turn's answer; twice is once.
+    """Ask the question that was offered to the asker below the Turn's answer, as that Turn asked; twice is once.
 
     Raises NotFound, NotAllowed, MessageRefused.
     """
     choice = await service.choice(turn.place, asker.person, turn.turn_id, entry_id)
     chosen = replace(asker, place=turn.place, event_id=f"choice:{turn.turn_id}:{entry_id}", context=())
-    return await say(service, choice.question, chosen, recipe=turn.recipe)
+    arguments = {**turn.arguments, CHOSEN: str(entry_id)}
+    return await say(service, choice.question, chosen, recipe=turn.recipe, arguments=arguments)
 
 
 async def run(service: Service, call: Call, asker: Asker) -> Outcome:

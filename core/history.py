@@ -74,6 +74,7 @@ class TurnView:
     cancel_requested: bool
     text: str
     recipe: str
+    arguments: dict[str, str]
     language: str
     target: dict[str, Any]
     queued_at: datetime
@@ -339,6 +340,7 @@ def _view(row: Any, found: Finding | None) -> TurnView:
         cancel_requested=row.cancel_requested,
         text=row.words,
         recipe=row.recipe,
+        arguments=row.arguments,
         language=row.language,
         target=row.target,
         queued_at=row.queued_at,

@@ -19,6 +19,7 @@ from core.database import Database
 from core.errors import ModelUnavailable, ServiceUnavailable
 from core.faq.decision import Outcome
 from core.faq.embedding import Embedder
+from core.faq.finding import CHOSEN
 from core.faq.search import FaqSearch, Verdict, nothing
 from core.turns import ClaimedTurn
 from core.workspaces import ChannelSettings
@@ -105,7 +106,14 @@ class FaqDesk:
         if wanted:
             names = (wanted,) if names is None or wanted in names else ()
         today = datetime.now(UTC).date()
-        return self._search.search(claimed.workspace_id, claimed.text[:_MOST_CHARS], day=today, names=names)
+        chosen = claimed.arguments.get(CHOSEN)
+        return self._search.search(
+            claimed.workspace_id,
+            claimed.text[:_MOST_CHARS],
+            day=today,
+            names=names,
+            chosen=int(chosen) if chosen else None,
+        )
 
     def _keep_fresh(self) -> None:
         could = True

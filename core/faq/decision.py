@@ -81,8 +81,11 @@ class Decision:
         return self.matches[:AMONG]
 
 
-def decide(hits: Sequence[Hit], sureness: Sureness) -> Decision:
-    """What to do with a question for which `hits` were found."""
+def decide(hits: Sequence[Hit], sureness: Sureness, chosen: int | None = None) -> Decision:
+    """What to do with a question for which `hits` were found; `chosen` is the entry that the person chose, if one did.
+
+    A choice counts only where the question stands in that entry: it tells apart entries that have the same question.
+    """
     limits = sureness.thresholds
     if not hits:
         return Decision(Outcome.ABSTAIN, "nothing_found", (), 0.0, 0.0, limits)
@@ -90,9 +93,13 @@ def decide(hits: Sequence[Hit], sureness: Sureness) -> Decision:
     first, among = float(probability(evidence, sureness.first)[0]), float(probability(evidence, sureness.among)[0])
     among = max(among, first)
     same = [hit for hit in hits if hit.same]
+    same = [hit for hit in same if hit.stored.entry_id == chosen] or same
+    hits = [*same, *(hit for hit in hits if hit not in same)] if same else hits
     if len(same) == 1:  # the owner wrote just this question, for just one entry
-        hits = [same[0], *(hit for hit in hits if hit is not same[0])]
         return Decision(Outcome.ANSWER, SAME_WORDS, _matches(hits, 1.0, 1.0), 1.0, 1.0, limits)
+    if same:
+        share = 1 / len(same)
+        return Decision(Outcome.ASK, "between_entries", _matches(hits, share, 1.0), share, 1.0, limits)
     matches = _matches(hits, first, among)
     if first >= limits.answer:
         outcome, reason = Outcome.ANSWER, "sure"

@@ -5,7 +5,7 @@ Read from SQL together with the Turn, and at no cost where no FAQ was asked. Kno
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,6 +18,10 @@ from core.faq.passages import AMONG, marks_in
 from core.models import tables
 
 _MATCH, _VERSION = tables(FaqMatch, FaqVersion)
+
+
+CHOSEN = "entry"
+"""The argument of a Turn that names the entry which was chosen among those that were offered, by its id."""
 
 
 class Given(StrEnum):
@@ -47,7 +51,10 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An entry that may be what was asked for. To choose it is to ask its question."""
+    """An entry that may be what was asked for. To choose it is to ask its question.
+
+    `question` is a phrasing that no other choice has, where it has one.
+    """
 
     entry_id: int
     question: str
@@ -99,9 +106,15 @@ def load(session: Session, kept: Sequence[Kept]) -> dict[int, Finding]:
 def _finding(kept: Kept, offered: Mapping[int, Sequence[Any]]) -> Finding:
     given, rows = Given(kept.outcome), offered.get(kept.generation_id, ())
     if given is Given.ASK:
-        return Finding(given, kept.reason, choices=tuple(Choice(row.entry_id, row.phrasings[0]) for row in rows))
+        return Finding(given, kept.reason, choices=tuple(_choices(rows)))
     if given is Given.ABSTAIN:
         return Finding(given, kept.reason, human=bool(kept.told.get("human")))
     cited = marks_in(kept.text) if given is Given.GROUNDED else (1,)
     citations = (Citation(row.rank + 1, row.entry_id, row.version, row.phrasings[0]) for row in rows)
     return Finding(given, kept.reason, tuple(each for each in citations if each.n in cited))
+
+
+def _choices(rows: Sequence[Any]) -> Iterator[Choice]:
+    for row in rows:
+        others = {text for other in rows if other is not row for text in other.phrasings}
+        yield Choice(row.entry_id, next((text for text in row.phrasings if text not in others), row.phrasings[0]))

@@ -76,6 +76,10 @@ class Snapshot:
         ends = np.append(self.starts[1:], len(self.kernel.read))
         return np.repeat(np.arange(len(self.starts)), ends - self.starts)
 
+    def holds(self, entry_id: int | None) -> bool:
+        """Whether it has the entry of this id."""
+        return entry_id is not None and any(each.entry_id == entry_id for each in self.stored)
+
     def search(self, question: Question, limit: int = 5, *, day: date | None = None) -> list[Hit]:
         """The best entries for a question, best first; with `day`, those that are valid then."""
         if not self.stored:

@@ -160,8 +160,11 @@ class FaqSearch:
         day: date,
         limit: int = 5,
         names: Collection[str] | None = None,
+        chosen: int | None = None,
     ) -> Verdict:
         """What to do with a question of this Workspace; `names` restricts the collections.
+
+        `chosen` is the entry that the person chose among those that were offered, whose question this is.
 
         Where several collections would do alike, the Workspace's own goes before those of all, and the older first.
         By words alone where the embedder fails, and where an owner wrote just this question: to embed it takes longer
@@ -172,11 +175,12 @@ class FaqSearch:
             for shelf in self._shelves.values()
             if shelf.workspace_id in (None, workspace_id) and (names is None or shelf.name in names)
         ]
-        seen = sorted(shelves, key=lambda shelf: shelf.workspace_id is None)  # which leaves the older first
+        # Sorting leaves the older first.
+        seen = sorted(shelves, key=lambda shelf: (not shelf.index.snapshot.holds(chosen), shelf.workspace_id is None))
         for shelf in seen:
             question = shelf.index.question_in_words(text)
             if question.plain in shelf.index.snapshot.said:
-                verdict = self._verdict(shelf, question, limit, day)
+                verdict = self._verdict(shelf, question, limit, day, chosen)
                 if verdict.decision.reason == SAME_WORDS:
                     return verdict
         best: Verdict | None = None
@@ -184,17 +188,17 @@ class FaqSearch:
         for shelf in seen:
             question = self._question(shelf.index, text, vector)
             vector = question.vector
-            verdict = self._verdict(shelf, question, limit, day)
+            verdict = self._verdict(shelf, question, limit, day, chosen)
             best = verdict if best is None or _order(verdict) > _order(best) else best
         return best or nothing("no_collection")
 
-    def _verdict(self, shelf: _Shelf, question: Question, limit: int, day: date) -> Verdict:
+    def _verdict(self, shelf: _Shelf, question: Question, limit: int, day: date, chosen: int | None) -> Verdict:
         snapshot = shelf.index.snapshot
         mode = mode_of(snapshot, meaning=question.vector is not None)
         calibration = shelf.calibration
         sureness = calibration.sureness(mode) if calibration is not None else default(mode)
         source = calibration.source(mode) if calibration is not None else "default"
-        decision = decide(snapshot.search(question, max(limit, AMONG), day=day), sureness)
+        decision = decide(snapshot.search(question, max(limit, AMONG), day=day), sureness, chosen)
         return Verdict(decision, shelf.name, snapshot.revision, mode, source, self.embedder_revision)
 
     def index_of(self, collection_id: int) -> CollectionIndex:

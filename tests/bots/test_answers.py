@@ -33,7 +33,7 @@ ASKER = Asker(place=place(), person=PERSON, event_id="e")
 def turn_with(finding: Finding | None, words: str, language: str = "en", **changed: Any) -> TurnView:
     answer = GenerationView(1, 1, words, FinishReason.STOP, None, "m", "r", Usage(), {}, None, finding)
     turn = TurnView(
-        1, place(), 1, "e", 1, TurnState.DONE, 1, None, False, "asked", "chat", language, {}, datetime.now(UTC), None,
+        1, place(), 1, "e", 1, TurnState.DONE, 1, None, False, "asked", "chat", {}, language, {}, datetime.now(UTC), None,
         answer,
     )  # fmt: skip
     return dataclasses.replace(turn, **changed)
@@ -142,6 +142,8 @@ class TestChoosing:
         turn = await deliver(service, asked.turn, ChannelSink(Channel()))
         chosen = await commands.choose(service, turn, choices_of(turn)[0].entry_id, ASKER)
         assert (turn.recipe, chosen.turn.recipe) == ("faq", "faq")
+        entry = str(choices_of(turn)[0].entry_id)
+        assert chosen.turn.arguments == {"collection": "shop", "entry": entry}
 
 
 async def test_a_faq_that_is_not_for_this_channel_is_not_there(

@@ -237,6 +237,19 @@ class TestSettings:
         refused = shop.answer(asked, "faq", arguments={"collection": "house"})
         assert given(refused) == ("abstain", "no_collection")
 
+    def test_of_two_entries_with_one_question_the_chosen_one_is_given(self, shop: Shop) -> None:
+        twins = [Entry(key, ("Where is it?",), answer) for key, answer in (("a", "Here."), ("b", "There."))]
+        shop.add("twins", *twins)
+        shop.add("house", Entry("third", ("Where is it?",), "Elsewhere."))
+        collection = {"collection": "twins"}
+        asked = shop.answer("Where is it?", "faq", arguments=collection)
+        assert asked.finding is not None and asked.finding.outcome is Given.ASK
+        here, there = asked.finding.choices[:2]
+        for choice, answer in ((there, "There."), (here, "Here.")):
+            arguments = collection | {"entry": str(choice.entry_id)}
+            assert shop.answer(choice.question, "faq", arguments=arguments).text == answer
+            assert shop.answer(choice.question, arguments={"entry": str(choice.entry_id)}).text == answer
+
     def test_without_a_collection_the_model_answers_and_nothing_is_kept(self, tmp_path: Path) -> None:
         shop = Shop(tmp_path)
         assert shop.answer("say 1").finding is None

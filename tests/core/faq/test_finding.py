@@ -66,6 +66,21 @@ def test_asking_back_offers_questions_and_cites_nothing(shop: Shelf) -> None:
     assert {choice.question for choice in finding.choices} == {HOURS.question, PARKING.question}
 
 
+def test_choices_are_told_apart_by_phrasings_that_only_one_of_them_has(shelf: Shelf) -> None:
+    shelf.create()
+    shelf.upsert(
+        entry("hours", "Are you open?", "Opening hours"),
+        entry("market", "Are you open?", "Opening hours of the market"),
+        entry("twin", "Are you open?"),
+    )
+    asked = Asked(shelf, "are you open")
+    asked.given(Given.ASK)
+    finding = asked.finding()
+    assert finding is not None
+    told = {choice.question for choice in finding.choices}
+    assert told == {"Opening hours", "Opening hours of the market", "Are you open?"}
+
+
 def test_the_models_words_cite_the_passages_that_they_name(shop: Shelf) -> None:
     asked = Asked(shop, "open car park hours")
     asked.given(Given.GROUNDED, "It is behind the house [2].")
