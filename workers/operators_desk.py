@@ -100,7 +100,11 @@ class OperatorsDesk:
             questions = [Labelled(each.text, each.key) for each in request.questions]
             return Reply(report=search.evaluate(request.collection_id, questions))
         verdict = search.search(
-            request.workspace_id, request.text, day=_now().date(), limit=_MATCHES, names=request.names
+            request.workspace_id,
+            request.text,
+            day=_now().date(),
+            limit=_MATCHES,
+            collection_id=request.collection_id,
         )
         return Reply(tried=desk.tried(verdict))
 
@@ -110,7 +114,7 @@ class OperatorsDesk:
             self._database,
             search.embedder,
             workspace_id=request.workspace_id,
-            collection=request.collection,
+            collection_ids=None if request.collection_id is None else (request.collection_id,),
             since=since,
         )
 

@@ -33,7 +33,10 @@ _IDS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question. `entry_id` is the entry that came nearest; `liked` the chat's own answer, where people found it good."""
+    """A question. `entry_id` is the entry that came nearest; `liked` the chat's own answer, where people found it good.
+
+    `collection_id` is None where no collection was seen.
+    """
 
     turn_id: int
     workspace_id: int
@@ -42,7 +45,7 @@ class Asked:
     language: str
     outcome: str
     asked_at: datetime
-    collection: str
+    collection_id: int | None
     entry_id: int | None
     liked: str
 
@@ -64,6 +67,7 @@ class EntryName:
     key: str
     question: str
     collection: str
+    collection_id: int
 
 
 def unanswered(session: Session, workspace_id: int | None, since: datetime | None, limit: int) -> list[Asked]:
@@ -130,12 +134,12 @@ def names_of(session: Session, entry_ids: Iterable[int]) -> dict[int, EntryName]
     wanted, found = list(dict.fromkeys(entry_ids)), dict[int, EntryName]()
     for i in range(0, len(wanted), _IDS_AT_ONCE):
         rows = session.execute(
-            select(_ENTRY.c.id, _ENTRY.c.key, _VERSION.c.phrasings, _COLLECTION.c.name)
+            select(_ENTRY.c.id, _ENTRY.c.key, _VERSION.c.phrasings, _COLLECTION.c.name, _COLLECTION.c.id.label("of"))
             .join(_VERSION, and_(_VERSION.c.entry_id == _ENTRY.c.id, _VERSION.c.number == _ENTRY.c.version))
             .join(_COLLECTION, _COLLECTION.c.id == _ENTRY.c.collection_id)
             .where(_ENTRY.c.id.in_(wanted[i : i + _IDS_AT_ONCE]), _ENTRY.c.removed_at.is_(None))
         )
-        found |= {row.id: EntryName(row.id, row.key, row.phrasings[0], row.name) for row in rows}
+        found |= {row.id: EntryName(row.id, row.key, row.phrasings[0], row.name, row.of) for row in rows}
     return found
 
 
@@ -191,7 +195,7 @@ def _asked(row: Any, outcome: str | None) -> Asked:
         language=row.language,
         outcome=outcome or row.outcome,
         asked_at=row.queued_at,
-        collection=str(row.thresholds.get("collection", "")),
+        collection_id=row.thresholds.get("collection_id"),
         entry_id=row.entry_id,
         liked=row.answer if by_chat else "",
     )

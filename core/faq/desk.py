@@ -37,12 +37,12 @@ _LOOK_S = 5
 
 
 class TryRequest(Value):
-    """What would be done with this question of a Workspace, or of none; with `names`, from these collections only."""
+    """What would be done with this question of a Workspace, or of none; from one collection only, where one is given."""
 
     kind: Literal["try"] = "try"
     text: Annotated[str, Field(min_length=1, max_length=MAX_TRIED_CHARS)]
     workspace_id: int | None = None
-    names: tuple[str, ...] | None = None
+    collection_id: int | None = None
 
 
 class GapsRequest(Value):
@@ -50,7 +50,7 @@ class GapsRequest(Value):
 
     kind: Literal["gaps"] = "gaps"
     workspace_id: int | None = None
-    collection: str | None = None
+    collection_id: int | None = None
     days: Annotated[int, Field(ge=1, le=36_500)] | None = None
 
 
@@ -111,6 +111,7 @@ class Tried(Value):
     outcome: str
     reason: str
     collection: str
+    collection_id: int | None
     mode: str
     source: Source
     embedder: str | None
@@ -148,6 +149,7 @@ def tried(verdict: Verdict) -> Tried:
         outcome=decision.outcome,
         reason=decision.reason,
         collection=verdict.collection,
+        collection_id=verdict.collection_id,
         mode=verdict.mode,
         source=verdict.source,
         embedder=verdict.embedder,

@@ -9,7 +9,7 @@ chat's own answer that people found good, is a draft, marked as one. What an ent
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -53,6 +53,7 @@ class Nearest(Value):
     key: str
     question: str
     collection: str
+    collection_id: int
     share: float
 
 
@@ -111,10 +112,10 @@ def report(
     embedder: Embedder | None = None,
     *,
     workspace_id: int | None = None,
-    collection: str | None = None,
+    collection_ids: Collection[int] | None = None,
     since: datetime | None = None,
 ) -> GapReport:
-    """The gaps of a Workspace, or of all where it is None; with `collection`, of questions for which it came nearest.
+    """The gaps of a Workspace, or of all where it is None; of questions for which one of these collections came nearest.
 
     Raises DatabaseUnavailable, and ModelUnavailable from the embedder.
     """
@@ -122,7 +123,9 @@ def report(
         unanswered = questions.unanswered(session, workspace_id, since, MOST_QUESTIONS)
         not_helpful = questions.not_helpful(session, workspace_id, since, MOST_QUESTIONS)
         by_turn = {each.turn_id: each for each in (*not_helpful, *unanswered)}
-        chosen = [each for each in by_turn.values() if collection is None or each.collection == collection]
+        chosen = [
+            each for each in by_turn.values() if collection_ids is None or each.collection_id in collection_ids
+        ]
         still_open = _without_written(session, chosen)
         named = questions.names_of(session, (each.entry_id for each in still_open if each.entry_id is not None))
         oldest = min((each.asked_at for each in still_open), default=None)
@@ -245,7 +248,13 @@ def _nearest(times: Sequence[Asked], named: Mapping[int, EntryName]) -> Nearest 
     entry_id, count = counted.most_common(1)[0]
     assert entry_id is not None
     name = named[entry_id]
-    return Nearest(key=name.key, question=name.question, collection=name.collection, share=round(count / len(times), 3))
+    return Nearest(
+        key=name.key,
+        question=name.question,
+        collection=name.collection,
+        collection_id=name.collection_id,
+        share=round(count / len(times), 3),
+    )
 
 
 def _draft(times: Sequence[Asked], replies: Mapping[int, str]) -> AnswerDraft | None:

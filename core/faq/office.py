@@ -173,18 +173,18 @@ class FaqOffice:
     async def tried(self, text: str, workspace: str, collection_id: int | None) -> Tried:
         """What people of the Workspace, or of any, would get for a question. Raises NoWorker."""
         workspace_id = await self._database.read(workspace_id_of, workspace)
-        names = None
         if collection_id is not None:
-            view = (await self.collection(collection_id)).view
-            names, workspace_id = (view.name,), workspace_id if view.workspace_id is None else view.workspace_id
-        reply = await self._desk.ask(TryRequest(text=text, workspace_id=workspace_id, names=names))
+            owner = (await self.collection(collection_id)).view.workspace_id
+            workspace_id = workspace_id if owner is None else owner
+        request = TryRequest(text=text, workspace_id=workspace_id, collection_id=collection_id)
+        reply = await self._desk.ask(request)
         assert reply.tried is not None
         return reply.tried
 
-    async def gaps(self, workspace: str, collection: str | None, days: int | None) -> GapReport:
-        """What was asked and not answered. Raises NoWorker."""
+    async def gaps(self, workspace: str, collection_id: int | None, days: int | None) -> GapReport:
+        """What was asked and not answered; of one collection, where one is given. Raises NoWorker."""
         workspace_id = await self._database.read(workspace_id_of, workspace)
-        reply = await self._desk.ask(GapsRequest(workspace_id=workspace_id, collection=collection, days=days))
+        reply = await self._desk.ask(GapsRequest(workspace_id=workspace_id, collection_id=collection_id, days=days))
         assert reply.gaps is not None
         return reply.gaps
 

@@ -37,10 +37,11 @@ _RANK = {Outcome.ANSWER: 3, Outcome.ASK: 2, Outcome.GROUND: 1, Outcome.ABSTAIN: 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do with a question, and what it was decided from. `collection` is empty where there is none to see."""
+    """What to do with a question, and what it was decided from. Where there is no collection to see, it names none."""
 
     decision: Decision
     collection: str
+    collection_id: int | None
     revision: int
     mode: Mode
     source: Source
@@ -82,6 +83,7 @@ class Verdict:
             "mode": self.mode,
             "source": self.source,
             "collection": self.collection,
+            "collection_id": self.collection_id,
             "revision": self.revision,
             **({"human": True} if offers_human else {}),
         }
@@ -160,9 +162,10 @@ class FaqSearch:
         day: date,
         limit: int = 5,
         names: Collection[str] | None = None,
+        collection_id: int | None = None,
         chosen: int | None = None,
     ) -> Verdict:
-        """What to do with a question of this Workspace; `names` restricts the collections.
+        """What to do with a question of this Workspace; `names` or an id restricts the collections.
 
         `chosen` is the entry that the person chose among those that were offered, whose question this is.
 
@@ -172,8 +175,10 @@ class FaqSearch:
         """
         shelves = [
             shelf
-            for shelf in self._shelves.values()
-            if shelf.workspace_id in (None, workspace_id) and (names is None or shelf.name in names)
+            for key, shelf in self._shelves.items()
+            if shelf.workspace_id in (None, workspace_id)
+            and (names is None or shelf.name in names)
+            and collection_id in (None, key)
         ]
         # Sorting leaves the older first.
         seen = sorted(shelves, key=lambda shelf: (not shelf.index.snapshot.holds(chosen), shelf.workspace_id is None))
@@ -199,7 +204,8 @@ class FaqSearch:
         sureness = calibration.sureness(mode) if calibration is not None else default(mode)
         source = calibration.source(mode) if calibration is not None else "default"
         decision = decide(snapshot.search(question, max(limit, AMONG), day=day), sureness, chosen)
-        return Verdict(decision, shelf.name, snapshot.revision, mode, source, self.embedder_revision)
+        collection_id = shelf.index.collection_id
+        return Verdict(decision, shelf.name, collection_id, snapshot.revision, mode, source, self.embedder_revision)
 
     def index_of(self, collection_id: int) -> CollectionIndex:
         """The index of one collection, fresh by the last `refresh`. Raises NotFound."""
@@ -240,7 +246,7 @@ class FaqSearch:
 def nothing(reason: str) -> Verdict:
     """The verdict where no collection was asked."""
     decision = decide((), default("words-nearest"))
-    return Verdict(replace(decision, reason=reason), "", 0, "words-nearest", "default", None)
+    return Verdict(replace(decision, reason=reason), "", None, 0, "words-nearest", "default", None)
 
 
 def _order(verdict: Verdict) -> tuple[int, float, float]:

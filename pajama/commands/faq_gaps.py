@@ -38,10 +38,15 @@ def show(
     with opened(settings) as database:
         with database.read() as session:
             workspace_id = workspace_id_of(session, workspace)
-            if collection is not None and collection not in {each.name for each in collections.live(session)}:
+            named = [each.id for each in collections.live(session) if collection in (None, each.name)]
+            if collection is not None and not named:
                 raise NotFound(f"There is no collection {collection!r}.")
         found = gaps.report(
-            database, embedder_of(settings), workspace_id=workspace_id, collection=collection, since=since
+            database,
+            embedder_of(settings),
+            workspace_id=workspace_id,
+            collection_ids=None if collection is None else named,
+            since=since,
         )
         if dismiss is not None:
             _dismiss(database, found, dismiss)

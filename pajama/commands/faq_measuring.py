@@ -33,12 +33,11 @@ def search(question: str, *, name: str | None, workspace: str, limit: int, as_js
     with opened(settings) as database:
         with database.read() as session:
             workspace_id = workspace_id_of(session, workspace)
-            if name is not None:
-                collections.find(session, name, workspace_id)
+            collection_id = None if name is None else collections.find(session, name, workspace_id).id
         found = FaqSearch(database, embedder_of(settings))
         found.refresh()
         verdict = found.search(
-            workspace_id, question, day=datetime.now(UTC).date(), limit=limit, names=None if name is None else (name,)
+            workspace_id, question, day=datetime.now(UTC).date(), limit=limit, collection_id=collection_id
         )
     if as_json:
         print_json(_verdict(verdict))

@@ -54,7 +54,8 @@ def test_json_has_all_of_it(pajama: Pajama, people: People) -> None:
     assert (told["questions"], told["complete"], told["more"], told["embedder"]) == (4, True, 0, None)
     first, second = told["gaps"]
     assert (first["count"], first["people"], first["outcomes"]) == (3, 3, {"abstain": 3})
-    assert first["nearest"] == {"key": "hours", "question": "When are you open?", "collection": "shop", "share": 1.0}
+    nearest = {"key": "hours", "question": "When are you open?", "collection": "shop", "collection_id": 1, "share": 1.0}
+    assert first["nearest"] == nearest
     assert second["draft"] == {"text": "在订单页里。", "source": "liked_chat_answer"}
     assert pajama.json("faq", "gaps", "--days", "1", **WORDS)["gaps"] == []
     assert len(pajama.json("faq", "gaps", "--collection", "shop", "--workspace", "web:w", **WORDS)["gaps"]) == 2

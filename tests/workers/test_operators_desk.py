@@ -86,7 +86,8 @@ async def test_a_question_is_decided_as_a_worker_decides_it(desk: OperatorsDesk,
     )
     assert (tried.matches[0].key, tried.matches[0].answer, tried.first) == ("k3", "Answer 3", 1.0)
     assert (await page.ask(TryRequest(text="Who painted the Mona Lisa?"))).tried.outcome == "abstain"  # type: ignore[union-attr]
-    assert (await page.ask(TryRequest(text="word3 number 5 sign3", names=("other",)))).tried.reason == "no_collection"  # type: ignore[union-attr]
+    other = (await page.ask(TryRequest(text="word3 number 5 sign3", collection_id=shop + 1))).tried
+    assert (tried.collection_id, other.reason) == (shop, "no_collection")  # type: ignore[union-attr]
 
 
 async def test_a_collection_is_measured_and_that_is_kept(

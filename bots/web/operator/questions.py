@@ -40,11 +40,11 @@ async def try_question(given: TryRequest, request: Request, office: Office) -> T
 async def gaps(
     office: Office,
     workspace: Short = "",
-    collection: Short = "",
+    collection: Annotated[int | None, Query(ge=1)] = None,
     days: Annotated[int, Query(ge=0, le=36_500)] = 0,
 ) -> GapReport:
     """What was asked and not answered."""
-    return await office.gaps(workspace, collection or None, days or None)
+    return await office.gaps(workspace, collection, days or None)
 
 
 @router.post("/gaps/dismiss", status_code=204)

@@ -275,6 +275,24 @@ class TestQuestions:
         chinese = operator.post(f"{API}/try", json={"text": "opening hours"}, headers={"Accept-Language": "zh"}).json()
         assert chinese["told"] != told["told"]
 
+    def test_collections_of_one_name_are_told_apart(self, bookshop: Shop, operator: httpx.Client) -> None:
+        bookshop.people.ask("Hello there", workspace="branch")
+        name, answers = f"shop-{uuid4().hex[:8]}", {"": "From nine.", "web:branch": "Never."}
+        for workspace, answer in answers.items():
+            body = {"name": name, "workspace": workspace}
+            number = operator.post(f"{API}/collections", json=body).json()["collection_id"]
+            operator.post(
+                f"{API}/collections/{number}/entries", json={"question": f"Is {name} open?", "answer": answer}
+            )
+            tried = operator.post(
+                f"{API}/try", json={"text": f"Is {name} open?", "workspace": "web:branch", "collection_id": number}
+            ).json()["tried"]
+            assert (tried["collection_id"], tried["matches"][0]["answer"]) == (number, answer)
+            question = f"Does {name} of number {number} deliver?"
+            bookshop.people.ask(question, collection_id=number)
+            gaps = operator.get(f"{API}/gaps", params={"collection": number}).json()["gaps"]
+            assert [gap["question"] for gap in gaps] == [question]
+
     def test_where_no_worker_is_that_is_said(self, bookshop: Shop, operator: httpx.Client) -> None:
         with connect(bookshop.settings.redis_url) as client:
             while True:  # the desk says again and again that it is open
@@ -288,8 +306,8 @@ class TestQuestions:
     def test_a_gap_is_accepted_and_then_answered(self, bookshop: Shop, operator: httpx.Client, made: str) -> None:
         collection = operator.get(made).json()
         for text in ("Do you repair umbrellas?", "do you repair umbrellas", "Umbrellas, do you repair them?"):
-            bookshop.people.ask(text, collection=collection["name"], workspace="umbrellas")
-        asked = {"params": {"collection": collection["name"], "workspace": "web:umbrellas"}}
+            bookshop.people.ask(text, collection_id=collection["collection_id"], workspace="umbrellas")
+        asked = {"params": {"collection": collection["collection_id"], "workspace": "web:umbrellas"}}
         (gap,) = operator.get(f"{API}/gaps", **asked).json()["gaps"]
         assert (gap["count"], gap["outcomes"]) == (3, {"abstain": 3})
         words = {"question": gap["question"], "phrasings": gap["phrasings"], "answer": "Yes, on Mondays."}

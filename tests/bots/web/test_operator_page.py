@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from bots.web.operator.badges import sign_in_link
+from core.faq import collections
 from tests.bots.web.conftest import Shop, forget_sign_ins
 from tests.bots.web.test_page import ATTACKS, CHROMIUM_ARGUMENTS
 
@@ -69,6 +70,11 @@ def collection(page: Page, bookshop: Shop) -> str:
     return name
 
 
+def number_of(bookshop: Shop, name: str) -> int:
+    with bookshop.database.read() as session:
+        return collections.find(session, name, None).id
+
+
 def bring_in(page: Page, file: Path) -> None:
     """Look at a file's import and apply it."""
     page.get_by_label("File", exact=True).set_input_files(file)
@@ -103,9 +109,9 @@ def test_from_a_file_to_an_answer_and_from_a_gap_to_another(bookshop: Shop, page
     tried(page, bookshop, question, name)
     expect(page.get_by_role("heading", name="Not answered from the FAQ")).to_be_visible()
 
-    bookshop.people.ask(question, collection=name)
-    bookshop.people.ask(question.lower(), collection=name, person="another")
-    opened(page, bookshop, f"/gaps?collection={name}")
+    bookshop.people.ask(question, collection_id=number_of(bookshop, name))
+    bookshop.people.ask(question.lower(), collection_id=number_of(bookshop, name), person="another")
+    opened(page, bookshop, f"/gaps?collection={number_of(bookshop, name)}")
     expect(page.locator("#view").get_by_text("2 times by 2 people")).to_be_visible()
     page.get_by_role("button", name="Write the entry").click()
     page.get_by_label("Collection", exact=True).select_option(label=name)
@@ -115,19 +121,19 @@ def test_from_a_file_to_an_answer_and_from_a_gap_to_another(bookshop: Shop, page
 
     tried(page, bookshop, question, name)
     expect(page.locator(".shown")).to_contain_text("Yes, on Mondays.")
-    opened(page, bookshop, f"/gaps?collection={name}")
+    opened(page, bookshop, f"/gaps?collection={number_of(bookshop, name)}")
     expect(page.locator("#view").get_by_text("Nothing was asked that no entry answered.")).to_be_visible()
 
 
 def test_a_gap_is_dismissed(bookshop: Shop, page: Page) -> None:
     name = collection(page, bookshop)
     question = f"Do you sell the lamps of {name}?"
-    bookshop.people.ask(question, collection=name)
-    opened(page, bookshop, f"/gaps?collection={name}")
+    bookshop.people.ask(question, collection_id=number_of(bookshop, name))
+    opened(page, bookshop, f"/gaps?collection={number_of(bookshop, name)}")
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator("#view").get_by_text("Dismissed:")).to_be_visible()
     expect(page.get_by_role("heading", name=question)).to_be_focused()
-    opened(page, bookshop, f"/gaps?collection={name}")
+    opened(page, bookshop, f"/gaps?collection={number_of(bookshop, name)}")
     expect(page.locator("#view").get_by_text("Nothing was asked that no entry answered.")).to_be_visible()
 
 

@@ -37,7 +37,7 @@ class People:
         workspace: str = "w",
         language: str = "en",
         answer: str = "",
-        collection: str = "shop",
+        collection_id: int = 1,
         entry_id: int | None = None,
     ) -> int:
         """Ask, and have it decided and answered so. Returns the Turn."""
@@ -50,7 +50,7 @@ class People:
         claimed = turns.claim_next(self.database, "people", 10.0, self.now)
         assert claimed is not None and claimed.text == text
         found = () if entry_id is None else (Found(entry_id, 1, 0, 0.5, 0.5, None, 0.5),)
-        decided = Decided(outcome, "test", {"collection": collection}, None, found)
+        decided = Decided(outcome, "test", {"collection_id": collection_id}, None, found)
         with self.database.write() as session:
             matches.record(session, claimed.generation_id, claimed.turn_id, claimed.workspace_id, decided, self.now)
             turns.finish(session, _done(claimed, answer), self.now)

@@ -144,7 +144,7 @@ def test_an_entry_of_another_workspace_closes_no_gap(people: People, shelf: Shel
 
 def test_a_workspace_a_collection_and_a_time_are_enough_to_look_at(people: People) -> None:
     people.ask("Do you deliver abroad?")
-    people.ask("Where do I park?", workspace="other", collection="garage")
+    people.ask("Where do I park?", workspace="other", collection_id=2)
     with people.database.read() as session:
         mine, other = (
             session.scalars(select(Workspace.id).where(Workspace.external_id == name)).one() for name in ("w", "other")
@@ -154,7 +154,7 @@ def test_a_workspace_a_collection_and_a_time_are_enough_to_look_at(people: Peopl
         return [gap.question for gap in found(people, **more).gaps]
 
     assert only(workspace_id=mine) == ["Do you deliver abroad?"]
-    assert only(workspace_id=other) == ["Where do I park?"] == only(collection="garage")
+    assert only(workspace_id=other) == ["Where do I park?"] == only(collection_ids=(2, 3))
     assert only(since=people.now - timedelta(minutes=1)) == ["Where do I park?"]
     assert only(since=people.now + timedelta(minutes=1)) == []
 

@@ -39,6 +39,16 @@ export function scope(workspace) {
   return workspace ? say("operator_scope_of", { workspace }) : say("operator_scope_all");
 }
 
+/** A collection's name, and whose it is where not everybody sees it: a name may be there once for each Workspace. */
+export function named(each) {
+  return each.workspace ? `${each.name} (${each.workspace})` : each.name;
+}
+
+/** The choices of collections. */
+export function collectionChoices(collections) {
+  return collections.map((each) => [String(each.collection_id), named(each)]);
+}
+
 /** The choices of Workspaces, everybody first. */
 export function workspaceChoices(workspaces) {
   return [["", say("operator_scope_all")], ...workspaces.map((name) => [name, name])];

@@ -2,6 +2,7 @@
 
 import { day, number, say } from "../texts.js";
 import { api } from "./api.js";
+import { collectionChoices, named } from "./collections.js";
 import { choice, field, h, link } from "./dom.js";
 import { entryFields } from "./entry_form.js";
 import { attempt, done, submitting } from "./forms.js";
@@ -22,7 +23,7 @@ export async function show(parameters, query, go) {
 
 function filters(asked, collections, workspaces, go) {
   const days = choice([["7", say("operator_days", { days: 7 })], ["30", say("operator_days", { days: 30 })], ["365", say("operator_days", { days: 365 })], ["0", say("operator_ever")]], asked.days);
-  const collection = choice([["", say("operator_any")], ...collections.map((each) => [each.name, each.name])], asked.collection);
+  const collection = choice([["", say("operator_any")], ...collectionChoices(collections)], asked.collection);
   const workspace = choice([["", say("operator_any")], ...workspaces.map((name) => [name, name])], asked.workspace);
   const form = h("form", { class: "row card" }, field(say("operator_asked_since"), days), field(say("operator_nearest_in"), collection), field(say("operator_asked_in"), workspace));
   form.addEventListener("change", () => {
@@ -55,13 +56,18 @@ function gapItem(gap, collections) {
   item.append(
     h("h3", { dir: "auto" }, gap.question),
     h("p", { class: "muted" }, [told, ...outcomes, gap.language].filter(Boolean).join(" · ")),
-    gap.nearest ? h("p", { class: "muted", dir: "auto" }, say("operator_gap_nearest", { question: gap.nearest.question, collection: gap.nearest.collection })) : "",
+    gap.nearest ? h("p", { class: "muted", dir: "auto" }, say("operator_gap_nearest", { question: gap.nearest.question, collection: nearestName(gap, collections) })) : "",
     examples(gap),
     h("div", { class: "buttons" }, dismissal, open),
     failure,
     place,
   );
   return item;
+}
+
+function nearestName({ nearest }, collections) {
+  const collection = collections.find((each) => each.collection_id === nearest.collection_id);
+  return collection ? named(collection) : nearest.collection;
 }
 
 function examples(gap) {
@@ -74,8 +80,8 @@ function acceptForm(gap, collections, item) {
   if (!collections.length) return h("p", { class: "empty" }, say("operator_no_collections"));
   const words = { key: "", question: gap.question, phrasings: gap.phrasings, answer: "", tags: [], language: gap.language, valid_from: "", valid_until: "" };
   const { elements, read } = entryFields(words, { draft: gap.draft });
-  const nearest = collections.find((each) => each.name === gap.nearest?.collection);
-  const collection = choice(collections.map((each) => [String(each.collection_id), each.name]), String((nearest ?? collections[0]).collection_id));
+  const nearest = collections.find((each) => each.collection_id === gap.nearest?.collection_id);
+  const collection = choice(collectionChoices(collections), String((nearest ?? collections[0]).collection_id));
   const failure = h("p", { class: "failure", role: "alert" });
   const save = h("button", { class: "primary", type: "submit" }, say("operator_accept"));
   const extend = h("button", { type: "button" }, say("operator_extend"));

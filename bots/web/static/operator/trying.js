@@ -3,7 +3,7 @@
 import { render } from "../markdown.js";
 import { number, percent, say } from "../texts.js";
 import { api } from "./api.js";
-import { workspaceChoices } from "./collections.js";
+import { collectionChoices, named, workspaceChoices } from "./collections.js";
 import { choice, field, h, link } from "./dom.js";
 import { submitting } from "./forms.js";
 
@@ -12,7 +12,7 @@ export async function show(parameters, query) {
   const text = h("input", { required: true, maxLength: 2000, value: query.get("text") ?? "", dir: "auto", autocomplete: "off" });
   const workspace = choice(workspaceChoices(workspaces), "");
   const collection = choice(
-    [["", say("operator_every_collection")], ...collections.map((each) => [String(each.collection_id), each.name])],
+    [["", say("operator_every_collection")], ...collectionChoices(collections)],
     query.get("collection") ?? "",
   );
   const failure = h("p", { class: "failure", role: "alert" });
@@ -35,7 +35,7 @@ export async function show(parameters, query) {
 }
 
 function drawn({ told, reason, tried }, collections) {
-  const id = collections.find((each) => each.name === tried.collection)?.collection_id;
+  const collection = collections.find((each) => each.collection_id === tried.collection_id);
   return [
     h(
       "section",
@@ -49,14 +49,14 @@ function drawn({ told, reason, tried }, collections) {
       "section",
       { class: "card" },
       h("h3", {}, say("operator_scores")),
-      h("dl", { class: "facts" }, facts(tried).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-      tried.matches.length ? h("div", { class: "table", tabIndex: 0 }, matches(tried, id)) : h("p", { class: "empty" }, say("operator_nothing_near")),
+      h("dl", { class: "facts" }, facts(tried, collection).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+      tried.matches.length ? h("div", { class: "table", tabIndex: 0 }, matches(tried)) : h("p", { class: "empty" }, say("operator_nothing_near")),
     ),
   ];
 }
 
 /** What a person would read, in the words of the bots. */
-function shown({ outcome, matches: found, offered }) {
+function shown({ outcome, reason, matches: found, offered }) {
   const questions = h("ol", {}, found.slice(0, offered).map((each) => h("li", { dir: "auto" }, each.question)));
   if (outcome === "answer") {
     return [render(found[0].answer), h("p", { class: "muted", dir: "auto" }, say("faq_source", { question: found[0].question }))];
@@ -64,24 +64,25 @@ function shown({ outcome, matches: found, offered }) {
   if (outcome === "ask") return [h("p", {}, say("faq_which")), questions];
   if (outcome === "ground") return [h("p", {}, say("operator_shown_ground")), questions];
   return [
-    h("p", {}, say(found.length ? "faq_unknown" : "faq_none")),
+    h("p", {}, say(reason === "no_collection" ? "faq_none" : "faq_unknown")),
     h("p", { class: "muted" }, say("operator_shown_abstain")),
   ];
 }
 
-function facts(tried) {
+function facts(tried, collection) {
   const { answer, ask, ground } = tried.thresholds;
   const needed = (share) => (share > 1 ? say("operator_never") : say("operator_needed", { sure: percent(share) }));
   return [
     [say("operator_fact_first"), `${percent(tried.first)} (${needed(answer)})`],
     [say("operator_fact_among"), `${percent(tried.among)} (${say("operator_needed_two", { ask: percent(ask), ground: percent(ground) })})`],
-    [say("operator_fact_collection"), tried.collection || "–"],
+    [say("operator_fact_collection"), collection ? named(collection) : tried.collection || "–"],
     [say("operator_fact_mode"), say(`operator_mode_${tried.mode.split("-")[0]}`)],
     [say("operator_fact_source"), say(`operator_from_${tried.source}`)],
   ];
 }
 
-function matches(tried, id) {
+function matches(tried) {
+  const id = tried.collection_id;
   const heads = ["sure", "question", "nearest", "score", "words", "meaning"].map((name) => h("th", { scope: "col" }, say(`operator_match_${name}`)));
   const rows = tried.matches.map((each) =>
     h(
