@@ -6,7 +6,8 @@ PajamaError
 ├── ServiceUnavailable       SQL or Redis cannot be reached
 │   ├── DatabaseUnavailable
 │   ├── QueueUnavailable
-│   └── NoWorker             what only a worker can do was asked, and none is there
+│   ├── NoWorker             what only a worker can do was asked, and none is there
+│   └── WorkerBusy           the same, and none was free in time
 ├── MessageRefused           what a person wrote cannot be taken; they are told why
 │   ├── EmptyMessage
 │   ├── MessageTooLong
@@ -109,6 +110,12 @@ class NoWorker(ServiceUnavailable):
     """Only a worker can do that, and none answers."""
 
     code = "no_worker"
+
+
+class WorkerBusy(ServiceUnavailable):
+    """Only a worker can do that, and none was free for it in time."""
+
+    code = "worker_busy"
 
 
 class MessageRefused(PajamaError):

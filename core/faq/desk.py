@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import redis.asyncio
 from pydantic import Field, TypeAdapter, ValidationError
 
-from core.errors import NotFound, NoWorker, PajamaError, QueueUnavailable
+from core.errors import NotFound, NoWorker, PajamaError, QueueUnavailable, WorkerBusy
 from core.faq.calibration import Calibration, Source
 from core.faq.decision import Thresholds
 from core.faq.entry import MAX_KEY_CHARS, MAX_QUESTION_CHARS
@@ -34,6 +34,7 @@ OPEN_S, BUSY_S = 10, 600
 """For how long a worker says that it takes requests, while it waits for one and while it answers one."""
 
 _LOOK_S = 5
+_LIST_S = int(max(PATIENCE_S.values())) + 1
 
 
 class TryRequest(Value):
@@ -184,8 +185,8 @@ class DeskClient:
     async def ask(self, request: AnyRequest) -> Reply:
         """The reply of the first worker that is free.
 
-        Raises NoWorker where none takes requests or none replied in time, NotFound, QueueUnavailable, and PajamaError
-        where the worker could not do it.
+        Raises NoWorker where none takes requests, WorkerBusy where none replied in time, NotFound, QueueUnavailable, and
+        PajamaError where the worker could not do it.
         """
         patience_s = PATIENCE_S[request.kind]
         envelope = Envelope(request_id=secrets.token_hex(8), until=time.time() + patience_s, request=request)
@@ -193,7 +194,7 @@ class DeskClient:
             if not await self._client.exists(desk_open_key(self._prefix)):
                 raise NoWorker
             await self._client.rpush(desk_key(self._prefix), envelope.model_dump_json())
-            await self._client.expire(desk_key(self._prefix), int(patience_s) + 1)
+            await self._client.expire(desk_key(self._prefix), _LIST_S)  # others wait in it, some for longer
             said = await self._reply(envelope.request_id, time.monotonic() + patience_s)
         return _checked(said)
 
@@ -203,7 +204,7 @@ class DeskClient:
             found: Any = await self._client.blpop([key], timeout=min(_LOOK_S, left_s))
             if found is not None:
                 return str(found[1])
-        raise NoWorker("No worker replied in time.")
+        raise WorkerBusy if await self._client.exists(desk_open_key(self._prefix)) else NoWorker
 
 
 def _checked(said: str) -> Reply:

@@ -12,9 +12,9 @@ import redis
 import redis.asyncio
 
 from core.database import Database
-from core.errors import ModelUnavailable, NotFound, NoWorker, PajamaError
+from core.errors import ModelUnavailable, NotFound, NoWorker, PajamaError, WorkerBusy
 from core.faq import collections
-from core.faq.desk import CalibrateRequest, DeskClient, Envelope, GapsRequest, TryRequest
+from core.faq.desk import PATIENCE_S, CalibrateRequest, DeskClient, Envelope, GapsRequest, TryRequest
 from core.faq.search import FaqSearch
 from core.redis import connect, connect_async, desk_key, desk_open_key
 from tests.core.faq.asking import People
@@ -117,6 +117,17 @@ async def test_where_no_worker_is_that_is_said_at_once(
     with pytest.raises(NoWorker):
         await page.ask(TryRequest(text="x"))
     assert not client.exists(desk_key(redis_prefix))
+
+
+async def test_a_busy_worker_is_waited_for_and_said_to_be_busy(
+    page: DeskClient, client: redis.Redis, redis_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PATIENCE_S, "try", 0.1)
+    client.set(desk_open_key(redis_prefix), "1")
+    with pytest.raises(WorkerBusy):
+        await page.ask(TryRequest(text="x"))
+    left_s = client.ttl(desk_key(redis_prefix))  # another request in the list may be waited for as long as any
+    assert left_s > PATIENCE_S["calibrate"] - 10  # type: ignore[operator]
 
 
 async def test_what_the_worker_cannot_do_is_said_and_the_next_one_is_answered(
