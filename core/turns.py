@@ -358,7 +358,9 @@ def finish(session: Session, outcome: Outcome, now: datetime) -> None:
     if outcome.cut_seq is not None:
         session.execute(_MOVE_CUT, {"of_conversation": ended.conversation_id, "to_seq": outcome.cut_seq})
     if outcome.decided is not None:
-        matches.record(session, outcome.generation_id, outcome.turn_id, ended.workspace_id, outcome.decided, now)
+        matches.record(
+            session, outcome.generation_id, outcome.turn_id, ended.workspace_id, outcome.decided, now, outcome.text
+        )
 
 
 def _end_turn(session: Session, outcome: Outcome, now: datetime) -> Any:

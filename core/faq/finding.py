@@ -93,6 +93,17 @@ class Kept:
     told: Mapping[str, Any]
 
 
+def cited(given: Given, text: str) -> tuple[int, ...]:
+    """The numbers, from 1, of the found entries on which an answer rests whose words are `text`."""
+    match given:
+        case Given.ANSWER | Given.PASSAGE:
+            return (1,)
+        case Given.GROUNDED:
+            return marks_in(text)
+        case _:
+            return ()
+
+
 def load(session: Session, kept: Sequence[Kept]) -> dict[int, Finding]:
     """The findings by Generation."""
     offering = [each.generation_id for each in kept if each.outcome != Given.ABSTAIN]
@@ -109,9 +120,9 @@ def _finding(kept: Kept, offered: Mapping[int, Sequence[Any]]) -> Finding:
         return Finding(given, kept.reason, choices=tuple(_choices(rows)))
     if given is Given.ABSTAIN:
         return Finding(given, kept.reason, human=bool(kept.told.get("human")))
-    cited = marks_in(kept.text) if given is Given.GROUNDED else (1,)
     citations = (Citation(row.rank + 1, row.entry_id, row.version, row.phrasings[0]) for row in rows)
-    return Finding(given, kept.reason, tuple(each for each in citations if each.n in cited))
+    numbers = cited(given, kept.text)
+    return Finding(given, kept.reason, tuple(each for each in citations if each.n in numbers))
 
 
 def _choices(rows: Sequence[Any]) -> Iterator[Choice]:

@@ -6,7 +6,6 @@ itself is the Turn's Message and is not copied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +13,9 @@ from typing import Any
 from sqlalchemy import and_, bindparam, case, delete, func, insert, select
 from sqlalchemy.orm import Session
 
+from core.faq import finding
 from core.faq.entry import Entry
+from core.faq.finding import Given
 from core.faq.models import FaqDecision, FaqEntry, FaqMatch, FaqVersion
 from core.models import Feedback, tables
 from core.values import Rating
@@ -69,15 +70,11 @@ class DecisionView:
 
 @dataclass(frozen=True, slots=True)
 class Helpfulness:
-    """How often curated text was given, and what people said of it."""
+    """How often curated text was given, as it is or in the model's words with its citation, and what people said."""
 
     given: int = 0
     helpful: int = 0
     not_helpful: int = 0
-
-
-GIVEN = ("answer", "passage")
-"""Outcomes with which the first entry's own text is shown."""
 
 
 # Built once: putting a statement together costs more than SQLite takes to run it.
@@ -88,9 +85,15 @@ _ADD_DECISION, _ADD_MATCHES = insert(_DECISION), insert(_MATCH)
 
 
 def record(
-    session: Session, generation_id: int, turn_id: int, workspace_id: int, decided: Decided, now: datetime
+    session: Session,
+    generation_id: int,
+    turn_id: int,
+    workspace_id: int,
+    decided: Decided,
+    now: datetime,
+    text: str = "",
 ) -> None:
-    """Keep what was decided about a Generation; what an earlier attempt wrote is replaced."""
+    """Keep what was decided about a Generation whose words are `text`; what an earlier attempt wrote is replaced."""
     for statement in _REPLACED:
         session.execute(statement, {"of_generation": generation_id})
     row = {
@@ -105,7 +108,7 @@ def record(
     }
     session.execute(_ADD_DECISION, row)
     if decided.found:
-        session.execute(_ADD_MATCHES, _rows(generation_id, decided.found))
+        session.execute(_ADD_MATCHES, _rows(generation_id, decided, text))
 
 
 def of_generation(session: Session, generation_id: int) -> DecisionView | None:
@@ -145,23 +148,28 @@ def _counted(session: Session, of: Any, *chosen: Any) -> dict[Any, Helpfulness]:
         select(
             of.label("of"),
             func.count(_MATCH.c.generation_id.distinct()).label("given"),
-            func.count(case((_FEEDBACK.c.rating == Rating.UP, 1))).label("helpful"),
-            func.count(case((_FEEDBACK.c.rating == Rating.DOWN, 1))).label("not_helpful"),
+            _rated(Rating.UP).label("helpful"),
+            _rated(Rating.DOWN).label("not_helpful"),
         )
         .select_from(_ENTRY)
-        .join(_MATCH, and_(_MATCH.c.entry_id == _ENTRY.c.id, _MATCH.c.rank == 0))
-        .join(_DECISION, _DECISION.c.generation_id == _MATCH.c.generation_id)
+        .join(_MATCH, and_(_MATCH.c.entry_id == _ENTRY.c.id, _MATCH.c.cited))
         .outerjoin(_FEEDBACK, _FEEDBACK.c.generation_id == _MATCH.c.generation_id)
-        .where(_DECISION.c.outcome.in_(GIVEN), *chosen)
+        .where(*chosen)
         .group_by(of)
     )
     return {row.of: Helpfulness(row.given, row.helpful, row.not_helpful) for row in rows}
 
 
+def _rated(rating: Rating) -> Any:
+    """Ratings of this kind, each once: an answer may cite several entries of a collection."""
+    return func.count(case((_FEEDBACK.c.rating == rating, _FEEDBACK.c.id)).distinct())
+
+
 _WORDS = ("phrasings", "answer", "tags", "language", "valid_from", "valid_until")
 
 
-def _rows(generation_id: int, found: Sequence[Found]) -> list[dict[str, Any]]:
+def _rows(generation_id: int, decided: Decided, text: str) -> list[dict[str, Any]]:
+    numbers = finding.cited(Given(decided.outcome), text)
     return [
         {
             "generation_id": generation_id,
@@ -173,8 +181,9 @@ def _rows(generation_id: int, found: Sequence[Found]) -> list[dict[str, Any]]:
             "lexical": each.lexical,
             "dense": each.dense,
             "probability": each.probability,
+            "cited": rank + 1 in numbers,
         }
-        for rank, each in enumerate(found)
+        for rank, each in enumerate(decided.found)
     ]
 
 

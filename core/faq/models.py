@@ -105,7 +105,10 @@ class FaqDecision(Base):
 
 
 class FaqMatch(Base):
-    """An entry that was found for a Generation, best first, in the version of that moment, with its scores."""
+    """An entry that was found for a Generation, best first, in the version of that moment, with its scores.
+
+    `cited`: its answer is what people were given, or their answer rests on it.
+    """
 
     __tablename__ = "faq_match"
     __table_args__ = (Index(None, "entry_id"),)
@@ -119,3 +122,4 @@ class FaqMatch(Base):
     lexical: Mapped[float] = mapped_column(Float)
     dense: Mapped[float | None] = mapped_column(Float)
     probability: Mapped[float] = mapped_column(Float)
+    cited: Mapped[bool] = mapped_column(default=False)

@@ -71,8 +71,8 @@ def filled(shelf: Shelf) -> Database:
         )
         columns = "generation_id, turn_id, workspace_id, outcome, reason, thresholds, created_at"
         session.execute(text(f"INSERT INTO faq_decision ({columns}) {numbers}{decision}"), last)
-        match = "SELECT n.i, 0, :entry, 1, 0, 1, 1, 1 FROM n"
-        columns = "generation_id, rank, entry_id, version, phrasing, score, lexical, probability"
+        match = "SELECT n.i, 0, :entry, 1, 0, 1, 1, 1, true FROM n"
+        columns = "generation_id, rank, entry_id, version, phrasing, score, lexical, probability, cited"
         session.execute(text(f"INSERT INTO faq_match ({columns}) {numbers}{match}"), last)
         session.execute(text("ANALYZE"))
     return shelf.database

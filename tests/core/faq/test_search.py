@@ -248,3 +248,22 @@ def test_it_is_counted_how_often_an_entry_was_given_and_helped(shelf: Shelf) -> 
         assert matches.helpfulness(session, collection_id) == {"hours": matches.Helpfulness(2, 1, 1)}
         assert matches.helpfulness(session, collection_id + 1) == {}
         assert matches.helpfulness_by_collection(session) == {collection_id: matches.Helpfulness(2, 1, 1)}
+
+
+def test_an_answer_in_the_models_words_counts_for_each_entry_that_it_cites(shelf: Shelf) -> None:
+    chat = Chat(shelf.database)
+    collection_id = shelf.create()
+    shelf.upsert(HOURS, PARKING, entry("lost", "Where is the lost property of the car park?"))
+    search = FaqSearch(shelf.database, None)
+    search.refresh()
+    received, claimed = chat.say("m1"), chat.claimed()
+    verdict = search.search(claimed.workspace_id, "opening hours of the car park", day=DAY)
+    given = [match.hit.stored.entry.key for match in verdict.decision.matches]
+    chat.finish(claimed, "At nine [1], behind the house [3].", decided=verdict.decided(Given.GROUNDED))
+    with shelf.database.write() as session:
+        place = Place(platform="web", workspace="w", conversation="c")
+        rate(session, place, Person(id="p"), received.turn_id, Rating.UP, "", chat.now)
+    with shelf.database.read() as session:
+        once = matches.Helpfulness(1, 1, 0)
+        assert matches.helpfulness(session, collection_id) == {given[0]: once, given[2]: once}
+        assert matches.helpfulness_by_collection(session) == {collection_id: once}
