@@ -65,7 +65,7 @@ def create(
     session: Session, name: str, workspace_id: int | None, now: datetime, *, language: str = ""
 ) -> FaqCollection:
     """A new, empty collection. Raises NameTaken, and BadName where it cannot be one."""
-    name = _usable(name)
+    check_name(name)
     collection = FaqCollection(
         workspace_id=workspace_id, name=name, language=language, revision=0, created_at=now, updated_at=now
     )
@@ -116,6 +116,13 @@ def _views(session: Session, *chosen: Any) -> list[CollectionView]:
     own_first = _COLLECTION.c.workspace_id.is_(None)
     rows = session.execute(query.order_by(_COLLECTION.c.name, own_first, _COLLECTION.c.id))
     return [_collection_view(row) for row in rows]
+
+
+def check_name(name: str) -> None:
+    """Raises BadName where no collection can have this name."""
+    unusable = any(c.isspace() or not c.isprintable() or c in "~/,;，、；" for c in name)  # lists of names are typed
+    if not name or len(name) > MAX_NAME_CHARS or unusable:
+        raise BadName(name, MAX_NAME_CHARS)
 
 
 def names(session: Session, workspace_id: int | None) -> tuple[str, ...]:
@@ -255,13 +262,6 @@ _WORDS = tuple(
 
 def _owned_by(workspace_id: int | None) -> Any:
     return FaqCollection.workspace_id.is_(None) if workspace_id is None else FaqCollection.workspace_id == workspace_id
-
-
-def _usable(name: str) -> str:
-    unusable = any(c.isspace() or not c.isprintable() or c in "~/,;，、；" for c in name)  # lists of names are typed
-    if not name or len(name) > MAX_NAME_CHARS or unusable:
-        raise BadName(name, MAX_NAME_CHARS)
-    return name
 
 
 def _rows_by_key(session: Session, collection_id: int, keys: Iterable[str]) -> dict[str, Any]:

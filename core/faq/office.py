@@ -211,6 +211,11 @@ class FaqOffice:
         assert reply.report is not None
         return reply.report
 
+    async def check_workspace(self, name: str) -> None:
+        """Raises NotFound where there is no Workspace `platform:id`."""
+        if await self._database.read(workspace_id_of, name) is None:
+            raise NotFound("No workspace is named.")
+
     async def workspaces(self, limit: int = 200) -> list[str]:
         """The newest Workspaces, as `platform:id`."""
         return await self._database.read(_workspaces, limit)

@@ -97,10 +97,12 @@ def show(name: str | None, *, workspace: str, as_json: bool) -> None:
 
 
 def _there(session: Session, name: str, workspace: str) -> dict[str, Entry]:
-    """The entries of the collection, none where it is still to be made."""
+    """The entries of the collection, none where it is still to be made. Raises NotFound, BadName where it cannot be."""
+    workspace_id = workspace_id_of(session, workspace)
     try:
-        collection = collections.find(session, name, workspace_id_of(session, workspace))
+        collection = collections.find(session, name, workspace_id)
     except NotFound:
+        collections.check_name(name)
         return {}
     return collections.current(session, collection.id)
 

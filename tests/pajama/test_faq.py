@@ -140,6 +140,8 @@ def test_json_lines_are_the_default_and_a_line_is_an_entry(shop: Pajama) -> None
         (("import", "shop", "none.csv"), 1, "cannot be read: No such file"),
         (("import", "a b", "faq.csv"), 1, "A collection's name"),
         (("import", "shop", "faq.csv", "--workspace", "web:nowhere"), 1, "no workspace 'web:nowhere'"),
+        (("import", "a b", "faq.csv", "--dry-run"), 1, "A collection's name"),
+        (("import", "new", "faq.csv", "--workspace", "web:nowhere", "--dry-run"), 1, "no workspace 'web:nowhere'"),
         (("export", "nothing"), 1, "no collection 'nothing'"),
         (("export", "shop", "--format", "docx"), 1, "should end in"),
         (("export", "shop", "--out", "/no/such/folder/x.csv"), 2, "cannot be written"),

@@ -50,8 +50,8 @@ async def change(given: SettingRequest, request: Request, office: Office) -> Set
 
 async def _place(office: FaqOffice, workspace: str) -> Place:
     """Anywhere in the Workspace. Raises NotFound where nobody has said anything there, but for the page's own."""
-    if workspace != OF_THE_PAGE and workspace not in await office.workspaces():
-        raise NotFound(f"There is no workspace {workspace!r}.")
+    if workspace != OF_THE_PAGE:
+        await office.check_workspace(workspace)
     platform, _, external_id = workspace.partition(":")
     try:
         return Place.model_validate({"platform": platform, "workspace": external_id, "conversation": "operator"})
@@ -64,7 +64,7 @@ async def _body(office: FaqOffice, workspace: str, settings: WorkspaceSettings, 
     schema = WorkspaceSettings.model_json_schema()["properties"]
     return SettingsBody(
         workspace=workspace,
-        workspaces=[OF_THE_PAGE, *(name for name in there if name != OF_THE_PAGE)],
+        workspaces=list(dict.fromkeys((OF_THE_PAGE, *there, workspace))),
         settings=[
             SettingBody(
                 name=name,

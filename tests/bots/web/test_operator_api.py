@@ -11,10 +11,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, insert, select
 
 from core.faq.files import MAX_FILE_BYTES
 from core.faq.models import FaqEntry
+from core.models import Workspace
 from core.redis import connect, desk_open_key
 from core.values import Rating
 from tests.bots.web.conftest import Shop, until_open
@@ -384,6 +385,19 @@ class TestSettings:
             assert next(each["value"] for each in changed["settings"] if each["name"] == name) == value
             unset = operator.put(f"{API}/settings", json={"workspace": "web:local", "name": name, "value": None}).json()
             assert next(each["value"] for each in unset["settings"] if each["name"] == name) is None
+
+    def test_a_workspace_is_managed_however_many_are_newer(self, bookshop: Shop, operator: httpx.Client) -> None:
+        bookshop.people.ask("Hello there", workspace="oldest")
+        newer = [
+            {"platform": "web", "external_id": f"newer-{i}", "settings": {}, "created_at": bookshop.people.now}
+            for i in range(201)
+        ]
+        with bookshop.database.write() as session:
+            session.execute(insert(Workspace), newer)
+        body = {"workspace": "web:oldest", "name": "answer", "value": "never"}
+        assert "web:oldest" in operator.put(f"{API}/settings", json=body).json()["workspaces"]
+        with bookshop.database.write() as session:
+            session.execute(delete(Workspace).where(Workspace.external_id.startswith("newer-")))
 
     def test_what_cannot_be_is_refused_with_what_can(self, operator: httpx.Client) -> None:
         wrong = operator.put(f"{API}/settings", json={"workspace": "web:local", "name": "answer", "value": "perhaps"})
