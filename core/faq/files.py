@@ -117,7 +117,7 @@ def decode(content: bytes, name: str, encoding: str = "") -> str:
         hint = "Save it as UTF-8, or name its encoding, as in --encoding gb18030."
         told = f"Byte 0x{content[error.start]:02x} is no {codec}. {hint}"
         raise FaqFileRefused(name, [Problem(line, told)]) from error
-    except (LookupError, UnicodeError) as error:
+    except (LookupError, ValueError) as error:  # no such codec, or a name that cannot be one's, as with a NUL
         raise FaqFileRefused(name, [Problem(0, f"It cannot be read as {codec!r}: {error}.")]) from error
     if "\0" in text:
         raise FaqFileRefused(name, [Problem(text[: text.index("\0")].count("\n") + 1, "It is no text: it holds NUL.")])

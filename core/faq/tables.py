@@ -15,6 +15,7 @@ from core.faq.entry import Draft, Entry
 from core.faq.fields import COLUMNS, draft_of, field_of, known_names, values_of
 
 MAX_CELL_CHARS = 200_000
+csv.field_size_limit(MAX_CELL_CHARS)  # once: it is the process's, and two files may be read at a time
 
 _FORMULA = re.compile(r"'*[=+\-@\t＝＋－＠]")
 """A cell that some spreadsheet takes for a formula, or that our own quote makes harmless."""
@@ -23,13 +24,10 @@ _FORMULA = re.compile(r"'*[=+\-@\t＝＋－＠]")
 def read(text: str) -> Iterator[Draft | Problem]:
     """The drafts of a table with a heading row."""
     reader = csv.reader(io.StringIO(text), delimiter=_delimiter(text.partition("\n")[0]), strict=True)
-    before = csv.field_size_limit(MAX_CELL_CHARS)
     try:
         yield from _drafts(reader)
     except csv.Error as error:
         yield Problem(max(reader.line_num, 1), f"The row cannot be read: {error}.")
-    finally:
-        csv.field_size_limit(before)
 
 
 def write(entries: Sequence[Entry]) -> str:

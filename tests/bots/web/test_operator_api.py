@@ -208,6 +208,7 @@ class TestImport:
             (b"PK\x03\x04", {"name": "faq.xlsx"}, [0], "should end in"),
             (b"x", {"name": "../../etc/passwd"}, [0], "should end in"),
             (b"question,answer\nx,y\n", {"encoding": "no-such"}, [0], "cannot be read"),
+            (b"question,answer\nx,y\n", {"encoding": "\0"}, [0], "cannot be read"),
         ],
     )
     def test_a_wrong_file_is_told_line_by_line_and_changes_nothing(

@@ -178,8 +178,17 @@ def test_another_encoding_is_refused_with_its_line_and_read_where_it_is_named() 
     with pytest.raises(FaqFileRefused, match=r"x\.csv:3: .*--encoding gb18030"):
         read_bytes(content, form_of("csv"), "x.csv")
     assert read_bytes(content, form_of("csv"), "x.csv", encoding="gb18030")[1].question == "怎么退货？"
-    with pytest.raises(FaqFileRefused, match="cannot be read as 'klingon'"):
-        read_bytes(content, form_of("csv"), "x.csv", encoding="klingon")
+    for codec in ("klingon", "\0", "hex", "undefined"):
+        with pytest.raises(FaqFileRefused, match="cannot be read as '"):
+            read_bytes(content, form_of("csv"), "x.csv", encoding=codec)
+
+
+def test_two_tables_are_read_at_a_time() -> None:
+    large = f"question,answer\nHow?,{'a' * 150_000}\nWhy?,So.\n"
+    first = FORMS[".csv"].read(large)
+    next(iter(first))
+    list(FORMS[".csv"].read("question,answer\nHow?,So.\n"))
+    assert [getattr(each, "question", each) for each in first] == ["Why?"]
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
