@@ -7,6 +7,8 @@ same nonce, which the platform (or the sink, by looking it up) recognises. Knows
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import Counter
 from typing import Protocol
 
 import structlog
@@ -27,6 +29,8 @@ POLL_S = LEASE_S / 4
 """How often SQL is asked where no bell rings, and leases are renewed."""
 
 _AT_ONCE = 20
+_MOST_CRASHES = 5
+"""After so many of our own mistakes in a row with one thing, what comes after it on its side is waited for no longer."""
 
 
 class RelaySink(Protocol):
@@ -59,6 +63,7 @@ class Relayer:
     def __init__(self, service: Service, platform: str, sink: RelaySink) -> None:
         self._service, self._platform, self._sink = service, platform, sink
         self._tasks: dict[asyncio.Task[None], Taken] = {}
+        self._crashes: Counter[int] = Counter()  # by relay
 
     async def run(self) -> None:
         """Bring what is there and what comes, without end."""
@@ -94,22 +99,32 @@ class Relayer:
         try:
             try:
                 await self._bring(taken)
+                self._crashes.pop(taken.relay_id, None)
             except DeliveryFailed as error:
-                log.warning(
-                    "Something of a hand-off cannot be brought.",
-                    action="relay_refused",
-                    handoff_id=taken.handoff_id,
-                    side=taken.side,
-                    kind=taken.kind,
-                    reason=str(error),
-                )
-                await self._service.handoffs.relay_refused(taken)
+                await self._refused(taken, str(error))
         except (LeaseLost, ServiceUnavailable) as error:
             log.warning(
                 "A relay is brought later.", action="relay_postponed", relay_id=taken.relay_id, reason=str(error)
             )
-        except Exception:  # the edge: what cannot be brought must not keep the rest from being brought
-            log.exception("A relay failed.", action="relay_crashed", relay_id=taken.relay_id)
+        except Exception as error:  # the edge: what cannot be brought must not keep the rest from being brought
+            self._crashes[taken.relay_id] += 1
+            tried = self._crashes[taken.relay_id]
+            log.exception("A relay failed.", action="relay_crashed", relay_id=taken.relay_id, tried=tried)
+            if tried >= _MOST_CRASHES:  # else it is taken again when its lease ends
+                with contextlib.suppress(LeaseLost, ServiceUnavailable):
+                    await self._refused(taken, repr(error))
+
+    async def _refused(self, taken: Taken, reason: str) -> None:
+        self._crashes.pop(taken.relay_id, None)
+        log.warning(
+            "Something of a hand-off cannot be brought.",
+            action="relay_refused",
+            handoff_id=taken.handoff_id,
+            side=taken.side,
+            kind=taken.kind,
+            reason=reason,
+        )
+        await self._service.handoffs.relay_refused(taken)
 
     async def _bring(self, taken: Taken) -> None:
         """Make the platform show it: edit what is there, send what is missing, remove what is left."""

@@ -23,6 +23,7 @@ class Rooms:
 
     messages: dict[str, tuple[Side, Post]] = field(default_factory=dict)
     closed: set[Side] = field(default_factory=set)
+    broken: set[Side] = field(default_factory=set)
     crash: Crash | None = None
     crashed: asyncio.Event = field(default_factory=asyncio.Event)
     calls: int = 0
@@ -77,6 +78,8 @@ class Rooms:
         if side in self.closed:
             self._changed.set()
             raise DeliveryFailed
+        if side in self.broken:
+            raise RuntimeError("a mistake")
         if self.crash == Crash(self.calls, "before"):
             self._end()
 

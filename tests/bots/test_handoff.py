@@ -236,6 +236,20 @@ class TestRefusals:
         await relayed.until_shown(Side.PERSON, text("handoff_claimed", name="Bo"))
         assert relayed.shown(Side.PERSON).count(text("handoff_unreachable")) == 1
 
+    async def test_what_fails_by_our_own_mistake_is_tried_a_few_times_and_blocks_nothing(
+        self, relayed: Rooms, staffed: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(relays, "LEASE_S", 0.1)
+        monkeypatch.setattr(relaying, "POLL_S", 0.01)
+        relayed.broken.add(Side.STAFF)
+        with structlog.testing.capture_logs() as logs:
+            await told(staffed, "/human")
+            await relayed.until_shown(Side.PERSON, text("handoff_unreachable"))
+        assert [line["tried"] for line in logs if line.get("action") == "relay_crashed"] == [1, 2, 3, 4, 5]
+        relayed.broken.clear()
+        await handoff.press(staffed, await the_open_one(staffed), Button.CLAIM, BO)
+        await relayed.until_shown(Side.STAFF, text("handoff_state_claimed", name="Bo"))
+
     async def test_staff_are_told_what_did_not_reach_the_person(self, relayed: Rooms, staffed: Service) -> None:
         await told(staffed, "/human")
         view = await the_open_one(staffed)
