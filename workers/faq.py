@@ -17,6 +17,7 @@ import structlog
 
 from core.database import Database
 from core.errors import ModelUnavailable, ServiceUnavailable
+from core.faq import vectors
 from core.faq.decision import Outcome
 from core.faq.embedding import Embedder
 from core.faq.finding import CHOSEN
@@ -141,8 +142,16 @@ class FaqDesk:
         return True
 
     def _made_whole(self) -> FaqSearch:
-        """The search with everything that it can have; the simple one goes on meanwhile."""
+        """The search with everything that it can have; the simple one goes on meanwhile.
+
+        The vectors of other embedders go: a worker that still has one computes them anew when it starts again.
+        """
         search = FaqSearch(self._database, self._embedder)
+        if self._embedder is not None:
+            with self._database.write() as session:
+                gone = vectors.forget_others(session, self._embedder.revision)
+            if gone:
+                log.info("Vectors of other embedders were dropped.", action="vectors_dropped", vectors=gone)
         search.refresh()
         return search
 

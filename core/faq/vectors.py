@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,5 +54,5 @@ def keep(session: Session, embedder: str, texts: Sequence[str], vectors: Vectors
 
 def forget_others(session: Session, embedder: str) -> int:
     """Drop the vectors of every other embedder. Returns how many there were."""
-    gone = session.execute(delete(_VECTOR).where(_VECTOR.c.embedder != embedder).returning(_VECTOR.c.digest)).all()
-    return len(gone)
+    gone: Any = session.execute(delete(_VECTOR).where(_VECTOR.c.embedder != embedder))
+    return int(gone.rowcount)

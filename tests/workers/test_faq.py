@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from core import history, workspaces
 from core.database import Database, upgrade
@@ -17,6 +18,7 @@ from core.faq import collections
 from core.faq.embedding import Embedder, Vectors
 from core.faq.entry import Entry
 from core.faq.finding import Given
+from core.faq.models import FaqVector
 from core.handoffs import views
 from core.history import GenerationView
 from core.redis import connect
@@ -326,6 +328,17 @@ class TestFreshness:
         shop.faq._thread.join(30)  # it ends what it is at
         assert shop.faq._search.embedder_revision == "trigrams@1"
         assert shop.answer("When are you open??").text == HOURS.answer
+        shop.close()
+
+    def test_the_vectors_of_another_embedder_are_dropped_and_its_own_are_kept(self, tmp_path: Path) -> None:
+        with_other = Shop(tmp_path, HOURS, load=lambda: Trigrams("other@1"))
+        with_other.faq.fresh()
+        with_other.close()
+        shop = Shop(tmp_path, load=Trigrams)
+        for _ in range(2):
+            shop.faq.fresh()
+            with shop.database.read() as session:
+                assert set(session.scalars(select(FaqVector.embedder))) == {"trigrams@1"}
         shop.close()
 
     def test_an_embedder_that_cannot_be_loaded_leaves_the_words(self, tmp_path: Path) -> None:
