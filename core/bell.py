@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import redis
 import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
@@ -19,6 +20,14 @@ log = structlog.get_logger(__name__)
 
 _AGAIN_S = 1.0
 _QUIET_S = 5.0
+
+
+def ring(client: redis.Redis, prefix: str) -> None:
+    """Call everybody who waits, from a process that waits for nothing itself. Where Redis is down, they look later."""
+    try:
+        client.publish(bell_channel(prefix), "1")
+    except (RedisError, OSError) as error:
+        log.warning("Bots look for themselves.", action="bell_lost", reason=str(error))
 
 
 class Bell:

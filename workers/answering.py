@@ -60,10 +60,12 @@ class Answering:
         wake_ups: WakeUps,
         running: RunningTurns,
         faq: FaqDesk,
+        ring: Callable[[], None],
     ) -> None:
         self._settings, self._owner = settings, owner
         self._database, self._generator, self._faq = database, generator, faq
         self._publisher, self._wake_ups, self._running = publisher, wake_ups, running
+        self._ring = ring
 
     def answer_next(self) -> bool:
         """Claim the next Turn and answer it. False where there was none, or where this worker is stopping."""
@@ -111,12 +113,14 @@ class Answering:
     def _finished(self, turn: RunningTurn, outcome: Outcome) -> Outcome:
         """Write the Outcome, or, where that cannot be stored, that the Turn failed. Returns what was written."""
         try:
-            self._persisted(turn, lambda session: _finish(session, outcome))
+            called = self._persisted(turn, lambda session: _finish(session, outcome))
         except LeaseLost:
             raise
         except Exception:  # the edge: a Turn that cannot be stored must still end, or it would be held for ever
             log.exception("An answer could not be stored.", action="finish_failed", failure=FailureCode.ENGINE)
         else:
+            if called:
+                self._ring()  # or staff would hear of it seconds later
             return outcome
         failed = Outcome(
             turn_id=outcome.turn_id,
@@ -288,11 +292,11 @@ class Answering:
         raise LeaseLost
 
 
-def _finish(session: Session, outcome: Outcome) -> None:
-    """End the Turn; where nothing could be said, a human is called, if the Workspace wants that."""
+def _finish(session: Session, outcome: Outcome) -> bool:
+    """End the Turn; where nothing could be said, a human is called, if the Workspace wants that. Whether one was."""
     turns.finish(session, outcome, _now())
-    if outcome.decided is not None and outcome.decided.outcome == Given.ABSTAIN and not outcome.text:
-        triggers.after_abstention(session, outcome.turn_id, _now())
+    silent = outcome.decided is not None and outcome.decided.outcome == Given.ABSTAIN and not outcome.text
+    return silent and triggers.after_abstention(session, outcome.turn_id, _now())
 
 
 def _now() -> datetime:

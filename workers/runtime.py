@@ -14,13 +14,14 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import structlog
 from celery.worker import state as celery_state
 
-from core import turns
+from core import bell, turns
 from core.database import Database
 from core.errors import DatabaseUnavailable
 from core.faq.embedding import Embedder
@@ -130,7 +131,15 @@ class _Worker:
         self._control = threading.Thread(target=self._listen, name="control", daemon=True)
         self._consumer = threading.Thread(target=self._consume, name="celery", daemon=True)
         answering = Answering(
-            settings, self._owner, self._database, generator, self._publisher, self._wake_ups, self._running, self._faq
+            settings,
+            self._owner,
+            self._database,
+            generator,
+            self._publisher,
+            self._wake_ups,
+            self._running,
+            self._faq,
+            ring=partial(bell.ring, self._client, settings.redis_prefix),
         )
         tasks.register(self._celery, answering)
         self._operators = OperatorsDesk(

@@ -49,8 +49,17 @@ class Desk:
         self.publisher = self.make_publisher()
         self.running = RunningTurns(generator)
         self.faq = self.make_faq()
+        self.rings = itertools.count()
         self.answering = Answering(
-            self.settings, "me", self.database, generator, self.publisher, self.wake_ups, self.running, self.faq
+            self.settings,
+            "me",
+            self.database,
+            generator,
+            self.publisher,
+            self.wake_ups,
+            self.running,
+            self.faq,
+            ring=lambda: next(self.rings),
         )
         self.heartbeat = Heartbeat(self.settings, "me", self.database, connect(NOWHERE), self.running, generator.info)
         self.publisher.start()

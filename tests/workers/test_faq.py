@@ -198,6 +198,7 @@ class TestHumans:
         assert answer.finding.human is offered
         with shop.database.read() as session:
             assert [view.why for view in views.open_views(session)] == [HandoffReason.ABSTENTION] * called
+        assert next(shop.rings) == called, "those who relay are called at once"
 
     def test_nobody_is_called_where_something_was_said(self, shop: Shop) -> None:
         shop.set("handoff_channel", "staff")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from core.bell import Bell
+from core.bell import Bell, ring
 from core.database import Database
 from core.errors import EmptyMessage, MessageTooLong
 from core.handoffs.models import Handoff
@@ -79,6 +79,19 @@ async def test_a_ring_between_a_look_and_the_wait_is_not_missed(redis_url: str, 
     await bell.after(before, 60)
     await bell.close()
     await client.aclose()
+
+
+async def test_a_worker_rings_for_those_who_listen_elsewhere(redis_url: str, redis_prefix: str) -> None:
+    listener, worker = connect_async(redis_url), connect(redis_url)
+    bell = Bell(listener, redis_prefix)
+    await bell.after(bell.rung, 60)  # it rings once as it begins to listen
+    heard = bell.rung
+    await asyncio.to_thread(ring, worker, redis_prefix)
+    await bell.after(heard, 60)
+    assert bell.rung == heard + 1
+    await bell.close()
+    await listener.aclose()
+    worker.close()
 
 
 async def test_what_runs_is_stopped_for_whoever_follows_it(settings: Settings) -> None:
