@@ -147,6 +147,19 @@ def test_what_is_too_large_to_learn_from_is_found_by_the_nearest_phrasing(monkey
     assert found(index, "forgot my password")[0] == "password"
 
 
+def test_of_many_entries_the_nearest_are_scored_and_the_same_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = CollectionIndex(0, None)
+    old = entry("old", "I forgot my password", "password forgotten", valid_until=date(2025, 1, 1))
+    index.load([PASSWORD, ORDER, old, *(entry(f"k{i}", f"word{i} one", f"word{i} two") for i in range(9))])
+    for asked in ("forgot my password", "where is the order", "word7"):
+        question = index.question(asked)
+        whole = index.snapshot.search(question, 1, day=date(2026, 1, 1))
+        monkeypatch.setattr(index_module, "MOST_SCORED", 1)
+        assert index.snapshot.search(question, 1, day=date(2026, 1, 1)) == whole
+        assert len(index.snapshot.search(question, 9)) <= 9
+        monkeypatch.undo()
+
+
 def test_of_too_many_phrasings_each_entry_gives_its_share() -> None:
     owners = np.repeat([0, 1, 2], [10, 2, 4])
     assert len(training_rows(owners, 16)) == 16
