@@ -2,7 +2,7 @@
 
 Everything that is chosen is fixed in core, from training and validation parts; where a threshold has to be chosen for a
 set, it is on its validation part, or, as the published rows do it, at a given accuracy. `--record` writes the table
-into docs/faq.md.
+into docs/faq.md; of parts that are named, their rows only.
 """
 
 from __future__ import annotations
@@ -20,42 +20,28 @@ import numpy.typing as npt
 import structlog
 
 from benchmarks.faq_data import Part, Remembering, part, question_of, rows
+from benchmarks.faq_table import HEAD, Row, recorded
 from benchmarks.figures import percentile
-from core.faq.calibration import Calibration, calibrate, weigh
+from core.faq.calibration import Calibration, calibrate, default, weigh
 from core.faq.decision import Outcome, decide
 from core.faq.embedding import Embedder, Vectors
 from core.faq.entry import Entry
-from core.faq.evaluation import Asked, Labelled, ask_all, report
+from core.faq.evaluation import Asked, Labelled, Report, ask_all, report
 from core.faq.index import MOST_TRAINED, CollectionIndex, Hit, Question
 from core.faq.measures import auroc, average_precision
 from workers.embedding import PACKAGED, SentenceEmbedder
 
 PAGE = Path(__file__).parents[1] / "docs" / "faq.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-HEAD = "| set | what | published | by words | by meaning and words | target |\n|---|---|---|---|---|---|"
 HINT3 = {"sofmattress": (0.636, 0.765), "curekart": (0.803, 0.523), "powerplay11": (0.436, 0.754)}
 """In-scope accuracy and out-of-scope recall of the published BERT at a threshold of 0.9."""
+SHOWN_RISKS = (0.02, 0.05, 0.1)
+COVERAGE = "covered questions answered with 2 / 5 / 10 of a hundred answers wrong"
 CLINC_LOSS = 0.005
 """How much in-scope accuracy on CLINC150's validation part refusing may cost: that sets its threshold."""
 CLINC_TRAINED = 15_000
 """All of CLINC150's training part; a worker learns from fewer."""
 
 Marks = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the table. `least` is what both or the better of the two figures should reach."""
-
-    name: str
-    what: str
-    published: str
-    words: str
-    meaning: str
-    target: str = ""
-
-    def __str__(self) -> str:
-        return f"| {self.name} | {self.what} | {self.published} | {self.words} | {self.meaning} | {self.target} |"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +84,15 @@ def main() -> None:
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     embedder = Remembering(SentenceEmbedder(PACKAGED), given.cache)
-    table = [HEAD]
+    measured: list[str] = []
     for name in given.parts or PARTS:
         for row in PARTS[name](given.data, embedder):
-            table.append(str(row))
+            measured.append(str(row))
             sys.stderr.write(f"{row}\n")
-    sys.stdout.write("\n".join(table) + "\n")
+    sys.stdout.write("\n".join([HEAD, *measured]) + "\n")
     if given.record:
-        _record(table)
-
-
-def _record(table: Sequence[str]) -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(table) + f"\n\n{END}{after}", encoding="utf-8")
+        page = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(recorded(page, measured, whole=not given.parts), encoding="utf-8")
 
 
 def _both(given: Part, embedder: Remembering) -> tuple[Tried, Tried]:
@@ -135,13 +115,31 @@ def indexed(given: Part, embedder: Embedder | None, most_trained: int = MOST_TRA
 
 
 def _asked(index: CollectionIndex, given: Part) -> Tried:
-    asked = ask_all(index, (Labelled(question_of(each.text), each.label or "") for each in given.test))
+    return tried_of(ask_all(index, (Labelled(question_of(each.text), each.label or "") for each in given.test)))
+
+
+def tried_of(asked: list[Asked]) -> Tried:
+    """Questions as they were answered."""
     return Tried(
         asked=asked,
         covered=np.array([bool(each.labelled.key) for each in asked]),
         right=np.array([bool(each.hits) and each.hits[0].stored.entry.key == each.labelled.key for each in asked]),
         scores=np.array([each.hits[0].score if each.hits else 0.0 for each in asked]),
     )
+
+
+def _further(name: str, words: Tried, meaning: Tried, *, auroc: bool = True) -> Iterator[Row]:
+    """What is told of every set: the rank of the right entry, and how many could be answered at which risk."""
+    reports = [report(each.asked, default) for each in (words, meaning)]
+    yield Row(name, "MRR", "", *(f"{each.mrr:.3f}" for each in reports))
+    if auroc and not words.covered.all():
+        yield Row(name, "AUROC", "", _p(words.auroc), _p(meaning.auroc))
+    yield Row(name, COVERAGE, "", *map(_coverage, reports))
+
+
+def _coverage(figures: Report) -> str:
+    answered = {row.allowed: row.answered for row in figures.table}
+    return " / ".join(_p(answered[risk]) for risk in SHOWN_RISKS)
 
 
 def banking77(data: Path, embedder: Remembering) -> Iterator[Row]:
@@ -151,6 +149,7 @@ def banking77(data: Path, embedder: Remembering) -> Iterator[Row]:
     yield Row(
         "BANKING77, all", "accuracy", published, _p(words.accuracy), _p(meaning.accuracy), _t(meaning.accuracy, 0.93)
     )
+    yield from _further("BANKING77, all", words, meaning)
 
 
 def banking77_few(data: Path, embedder: Remembering) -> Iterator[Row]:
@@ -162,6 +161,7 @@ def banking77_few(data: Path, embedder: Remembering) -> Iterator[Row]:
         words, meaning = _both(given, embedder)
         target = _t(meaning.accuracy, 0.85) if shots == 10 else ""
         yield Row(f"BANKING77, {shots}-shot", "accuracy", told, _p(words.accuracy), _p(meaning.accuracy), target)
+        yield from _further(f"BANKING77, {shots}-shot", words, meaning)
 
 
 def _named_alike(row: dict[str, str]) -> dict[str, str]:
@@ -185,6 +185,7 @@ def clinc150(data: Path, embedder: Remembering) -> Iterator[Row]:
         told = "52.3 BERT; 45.3 Rasa; 34.30 TF-IDF"
         yield Row(name, "out-of-scope recall at that threshold", told, *map(_p, recalls), _t(recalls[1], 0.60))
         yield Row(name, "AUROC", "94.92 TF-IDF", _p(words.auroc), _p(meaning.auroc))
+        yield from _further(name, words, meaning, auroc=False)
 
 
 def _refusing(validation: Part, test: Part, embedder: Embedder | None, most: int) -> tuple[Tried, float]:
@@ -201,14 +202,15 @@ def hwu64(data: Path, embedder: Remembering) -> Iterator[Row]:
         given = part([*rows(data, "hwu64-fewshot"), *tests], f"train_{shots}", "test")
         words, meaning = _both(given, embedder)
         yield Row(f"HWU64, {shots}-shot", "accuracy", told, _p(words.accuracy), _p(meaning.accuracy))
+        yield from _further(f"HWU64, {shots}-shot", words, meaning)
 
 
 def hint3(data: Path, embedder: Remembering) -> Iterator[Row]:
     """What customers of three shops really asked; recall at the in-scope accuracy of the published BERT."""
     for shop, (accuracy, recall) in HINT3.items():
         given = part((row for row in rows(data, "hint3") if row["domain"] == shop), "train", "test")
-        told = []
-        for each in _both(given, embedder):
+        told, both = [], _both(given, embedder)
+        for each in both:
             limit = each.threshold_for(accuracy)
             told.append(f"{_p(each.at(limit)[1])}" if limit is not None else "not reached")
         what = f"out-of-scope recall at {_p(accuracy)} in-scope accuracy"
@@ -216,6 +218,7 @@ def hint3(data: Path, embedder: Remembering) -> Iterator[Row]:
         yield Row(
             f"HINT3 {shop}", what, f"{_p(recall)} BERT", told[0], told[1], f"> {_p(recall)} {'✓' if reached else '✗'}"
         )
+        yield from _further(f"HINT3 {shop}", *both)
 
 
 def stackfaq(data: Path, embedder: Remembering) -> Iterator[Row]:
@@ -237,14 +240,21 @@ def stackfaq(data: Path, embedder: Remembering) -> Iterator[Row]:
     shown = [f"{value:.3f}" for value in by_question]
     yield Row("StackFAQ", "MAP of the 719 answers, by their questions", told, *shown, f"≥ 0.70 {reached}")
     yield Row("StackFAQ", "MAP, by the answers' own text", told, *(f"{value:.3f}" for value in by_answer))
+    words, meaning = (tried_of(ask_all(_index_of(questions, chosen), asked)) for chosen in (None, embedder))
+    yield from _further("StackFAQ", words, meaning)
+
+
+def _index_of(entries: Sequence[Entry], embedder: Embedder | None) -> CollectionIndex:
+    index = CollectionIndex(0, embedder)
+    index.load(entries)
+    return index
 
 
 def _mean_precision(
     entries: Sequence[Entry], asked: Sequence[Labelled], counts: dict[str, int], embedder: Embedder | None
 ) -> float:
     """Of each question the precision over its answers; an entry that is a question stands for all of its answers."""
-    index = CollectionIndex(0, embedder)
-    index.load(entries)
+    index = _index_of(entries, embedder)
     total = 0.0
     for each in asked:
         hits = index.snapshot.search(index.question(each.text), len(entries))
@@ -260,13 +270,13 @@ def _relevant(hits: Sequence[Hit], key: str, counts: dict[str, int]) -> Iterator
 
 def promised(data: Path, embedder: Remembering) -> Iterator[Row]:
     """Whether thresholds that promise at most so many wrong answers keep that on questions that nobody calibrated on."""
-    given = part(({**row, "split": row["split"]} for row in rows(data, "banking77-oos")), "train", "test")
-    for risk in (0.02, 0.05, 0.1):
-        told = []
-        for chosen in (None, embedder):
-            index = indexed(given, chosen)
-            made = calibrate(index, target_risk=risk, uncovered_share=0.2)
-            told.append(_kept(_asked(index, given), made))
+    given = part(rows(data, "banking77-oos"), "train", "test")
+    indexes = [indexed(given, chosen) for chosen in (None, embedder)]
+    found = [_asked(index, given) for index in indexes]
+    yield from _further("BANKING77-OOS", *found)
+    for risk in SHOWN_RISKS:
+        made = [calibrate(index, target_risk=risk, uncovered_share=0.2) for index in indexes]
+        told = [_kept(each, calibration) for each, calibration in zip(found, made, strict=True)]
         what = f"answered of covered / refused of uncovered / wrong of answered, at most {_p(risk)} allowed"
         yield Row("BANKING77-OOS", what, "", *told)
 
@@ -284,7 +294,7 @@ def _answered(asked: Asked, made: Calibration) -> bool:
 
 
 def speed(data: Path, embedder: Remembering) -> Iterator[Row]:
-    """How long a search takes in large collections, without the embedding of the question."""
+    """How long a search takes in large collections, as it is served, without the embedding of the question."""
     texts = [question_of(row["text"]) for name in ("clinc150", "hwu64", "banking77") for row in rows(data, name)]
     for phrasings, most in ((10_000, 10.0), (100_000, 50.0)):
         chance = np.random.default_rng(3)
@@ -294,7 +304,7 @@ def speed(data: Path, embedder: Remembering) -> Iterator[Row]:
         for chosen in (None, _Random()):
             index = CollectionIndex(0, chosen)
             began = time.perf_counter()
-            index.load(entries, trained=False)
+            index.load(entries)
             built_s = time.perf_counter() - began
             questions = [index.question(text) for text in texts[:: len(texts) // 400]]
             taken = [_search_ms(index, question) for question in questions]
