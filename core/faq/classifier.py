@@ -71,10 +71,11 @@ class Classifier:
     def scores(self, kernel: Matrix, entries: Sequence[int]) -> Matrix:
         """The scores of these entries, about 1 for one that fits exactly and about 0 for one that does not.
 
-        Each reads its own row, in this thread; the rest of the weights stays where it is.
+        Each reads its own row; the rest of the weights stays where it is. BLAS does so in this thread: it shares a
+        product of two vectors among threads from 10,000 numbers on only.
         """
         trained = kernel[self.rows]
-        return np.array([np.einsum("j,j->", self.weights[i], trained) for i in entries], dtype=np.float32)
+        return np.array([self.weights[i] @ trained for i in entries], dtype=np.float32)
 
 
 def train(kernel: Matrix, owners: Owners, entries: int, rows: npt.NDArray[np.int64]) -> Classifier:
