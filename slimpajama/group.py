@@ -70,3 +70,8 @@ class Group:
     def wait(self, device: str) -> None:
         """Wait until every process is here."""
         self.largest([0.0], device)
+
+
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of those that trained together."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0

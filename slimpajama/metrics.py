@@ -53,15 +53,19 @@ def plot(metrics: Path, target: Path) -> None:
     tokens = [line["tokens"] for line in steps]
     axes.plot(tokens, [line["loss"] for line in steps], color="#c9c3e8", linewidth=0.7)
     axes.plot(tokens, _smoothed([line["loss"] for line in steps]), color="#4a3fb8", label="loss")
-    beside = axes.twinx()
-    beside.set_ylabel("held out, bits per byte")
-    for language, colour in (("en", "#b0562f"), ("zh", "#2f7a4d")):
-        points = [(line["tokens"], line["held_out"][language]) for line in measured if language in line["held_out"]]
-        if points:
-            beside.plot(*zip(*points, strict=True), "o-", color=colour, markersize=3, label=f"held out, {language}")
+    if measured:
+        _add_held_out(axes.twinx(), measured)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3)
     figure.savefig(target)
+
+
+def _add_held_out(axes: Any, measured: list[dict[str, Any]]) -> None:
+    axes.set_ylabel("held out, bits per byte")
+    for language, colour in (("en", "#b0562f"), ("zh", "#2f7a4d")):
+        points = [(line["tokens"], line["held_out"][language]) for line in measured if language in line["held_out"]]
+        if points:
+            axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=3, label=f"held out, {language}")
 
 
 def _smoothed(values: list[float]) -> list[float]:

@@ -6,6 +6,7 @@ Knows folders, the hub, devices and precisions. Nothing is loaded at import.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,10 +131,10 @@ def _load_model(settings: Settings, device: torch.device, dtype: torch.dtype) ->
 def _load_config(settings: Settings) -> Any:
     """The model's configuration, or the reason why there is none."""
     name = settings.model
-    if name == PACKAGED:
-        import slimpajama  # noqa: F401 - registers the model; not needed for any other
-    elif _looks_like_path(name):
+    if name != PACKAGED and _looks_like_path(name):
         _check_folder(settings)
+    if name == PACKAGED or _is_slimpajama(Path(name).expanduser()):
+        import slimpajama  # noqa: F401 - registers the model; not needed for any other
     config = _load(AutoConfig, settings)
     remote = settings.trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
     known = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
@@ -168,6 +169,14 @@ def _check_folder(settings: Settings) -> None:
         raise ModelUnavailable(f"{_named(settings)}: there is no such folder.")
     if not (folder / "config.json").is_file():
         raise ModelUnavailable(f"{_named(settings)} is no model folder: it has no config.json.")
+
+
+def _is_slimpajama(folder: Path) -> bool:
+    """Whether a folder holds a SlimPajama: the code beside its weights is ours, and need not be trusted to run."""
+    try:
+        return bool(json.loads((folder / "config.json").read_bytes()).get("model_type") == PACKAGED)
+    except (OSError, ValueError, AttributeError):
+        return False  # a hub name, or what is loading says in its own words
 
 
 def _looks_like_path(name: str) -> bool:

@@ -23,6 +23,7 @@ _LINE_EVERY_S = 30.0
 
 def train(preset: str, data: Path, out_folder: Path, **more: Any) -> None:
     """Train until done; Ctrl-C writes a checkpoint, and the same command goes on. `more` is of TrainOptions."""
+    from slimpajama.group import is_first
     from slimpajama.options import TrainOptions
     from slimpajama.presets import PRESETS
     from slimpajama.train import train as run
@@ -31,7 +32,8 @@ def train(preset: str, data: Path, out_folder: Path, **more: Any) -> None:
         raise SettingsError(f"--preset is {preset!r}; there are {', '.join(PRESETS)}.")
     options = TrainOptions(preset=preset, data=data, out=out_folder, device=_device(), **more)
     folder = _shown(preset, lambda report, stop: run(options, report, stop))
-    out.print(f"The model is in {folder}; PAJAMA_MODEL={folder} runs it.", markup=False)
+    if is_first():
+        out.print(f"The model is in {folder}; PAJAMA_MODEL={folder} runs it.", markup=False)
 
 
 def healing(source: str, slimmed: Path, data: Path, tokens: int) -> None:

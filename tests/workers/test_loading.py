@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel
+from transformers import CONFIG_MAPPING, BertConfig, BertModel
 
 from core.errors import ModelUnavailable
 from core.prompts import Prompt, PromptPart
 from core.settings import Settings
 from core.values import SamplingParams
+from slimpajama.names import CHECKPOINT
 from tests.workers.tiny import CONTEXT
 from workers.generator import Finished
 from workers.loading import describe, load_generator
@@ -114,6 +116,21 @@ def test_code_that_a_model_brings_runs_only_where_it_is_trusted(model_folder: Pa
     (folder / "own.py").write_text("raise SystemExit('this code was run')")
     with pytest.raises(ModelUnavailable, match="PAJAMA_TRUST_REMOTE_CODE=true"):
         load_generator(settings(folder))
+
+
+def test_a_slimpajama_that_was_trained_here_needs_no_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = shutil.copytree(CHECKPOINT, tmp_path / "trained")
+    monkeypatch.delitem(CONFIG_MAPPING._extra_content, "slimpajama")  # as in a process that did not import it yet
+    monkeypatch.delitem(sys.modules, "slimpajama")
+    assert describe(settings(trained)).startswith(f"{trained}: 3.4M parameters")
+
+
+def test_a_converted_model_that_was_not_healed_is_refused(tmp_path: Path) -> None:
+    unhealed = shutil.copytree(CHECKPOINT, tmp_path / "unhealed")
+    config = json.loads((unhealed / "config.json").read_text())
+    (unhealed / "config.json").write_text(json.dumps({**config, "healed": False}))
+    with pytest.raises(ModelUnavailable, match="converted and not healed"):
+        load_generator(settings(unhealed))
 
 
 def test_a_device_that_is_not_there_is_named(model_folder: Path) -> None:
