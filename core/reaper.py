@@ -1,5 +1,5 @@
-"""Reaper: finds Turns whose worker fell silent, makes up for lost wake-ups, ends hand-offs that nobody takes care of, and
-purges what may not be kept.
+"""Reaper: finds Turns whose worker fell silent, makes up for lost wake-ups, ends hand-offs that nobody takes care of,
+purges what may not be kept, and keeps SQLite's log short.
 
 Any number of them may run. What it decides is in SQL; people who follow a Turn that it gave up are told over Redis.
 """
@@ -39,6 +39,9 @@ _RETENTION_EVERY_S = 3600.0
 _HANDOFFS_EVERY_S = 60.0
 """Their hours are counted too."""
 
+_CHECKPOINT_EVERY_S = 30.0
+"""Seldom: the first to write afterwards waits for the disk once."""
+
 _RETENTION_SHARE = 0.5
 """Of the time between two looks; the rest is for whoever else writes."""
 
@@ -50,7 +53,7 @@ class Reaper:
         self._settings, self._database, self._client, self._wake_ups = settings, database, client, wake_ups
         self._publisher = ReplyPublisher(client, settings.redis_prefix, settings.stream_ttl_s)
         self._purging: Iterator[Purged] | None = None
-        self._retention_due = self._handoffs_due = time.monotonic()
+        self._retention_due = self._handoffs_due = self._checkpoint_due = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
         """Look again and again until `stop` is set. Outages are logged and waited for."""
@@ -61,6 +64,7 @@ class Reaper:
                     self.reap()
                     self.end_handoffs()
                     self._purge(stop)
+                    self._checkpoint()
                 except DatabaseUnavailable as error:
                     log.warning("Lost turns cannot be looked for.", action="reap_failed", reason=str(error))
                 stop.wait(self._settings.reap_every_s)
@@ -132,6 +136,11 @@ class Reaper:
             if time.monotonic() > until or stop.is_set():
                 return
         self._purging, self._retention_due = None, now + _RETENTION_EVERY_S
+
+    def _checkpoint(self) -> None:
+        if time.monotonic() >= self._checkpoint_due:
+            self._database.checkpoint()
+            self._checkpoint_due = time.monotonic() + _CHECKPOINT_EVERY_S
 
     def _note_old(self, purged: Purged) -> None:
         counts = {"messages": purged.messages, "answers": purged.answers, "comments": purged.comments}

@@ -157,6 +157,20 @@ def test_writers_of_one_process_wait_in_line(tmp_path: Path) -> None:
     database.close()
 
 
+def test_after_a_checkpoint_everything_is_in_the_file_of_sqlite(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    upgrade(url)
+    database = Database(url)
+    with database.write() as session:
+        session.execute(text("INSERT INTO recipe_version VALUES ('1', 'chat', 's', CURRENT_TIMESTAMP)"))
+    database.checkpoint()
+    (tmp_path / "alone.db").write_bytes((tmp_path / "log.db").read_bytes())  # without its log
+    database.close()
+    alone = sqlite3.connect(tmp_path / "alone.db")
+    assert alone.execute("SELECT version FROM recipe_version").fetchall() == [("1",)]
+    alone.close()
+
+
 def test_sqlite_keeps_a_write_ahead_log(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'wal.db'}"
     upgrade(url)
