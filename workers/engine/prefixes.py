@@ -86,10 +86,6 @@ class KeptPrefixes:
         del self._kept[kept]
         return kept.slot
 
-    def restore(self, kept: Kept) -> None:
-        """Take back what was popped, unchanged."""
-        self._kept[kept] = None
-
     def evict(self, spared: Kept | None = None) -> bool:
         """Free the least recently used slot other than `spared`. Whether there was one."""
         oldest = next((kept for kept in self._kept if kept is not spared), None)
@@ -97,6 +93,40 @@ class KeptPrefixes:
             return False
         self._pool.give(self.pop(oldest))
         return True
+
+    def take(self, tokens: int, spared: Kept | None = None) -> Slot | None:
+        """A new slot for `tokens`; kept ones other than `spared` are freed for it, if that helps."""
+        evictable = self.tokens - (spared.slot.capacity if spared else 0)
+        if self._pool.free + evictable < tokens:
+            return None
+        while (slot := self._pool.take(tokens)) is None:
+            if not self.evict(spared):
+                self._pool.compact()
+                return self._pool.take(tokens)
+        return slot
+
+    def widen(self, slot: Slot, tokens: int) -> bool:
+        """Make room for `tokens` in a slot; kept ones are freed for it, if that helps."""
+        if self._pool.free + self.tokens + slot.capacity < tokens:
+            return False
+        while not self._pool.resize(slot, tokens):
+            if not self.evict():
+                self._pool.compact()
+                return self._pool.resize(slot, tokens)
+        return True
+
+    def slot_from(self, kept: Kept, tokens: int, wanted: int, scope: KvScope | None) -> Slot | None:
+        """A slot for `wanted` tokens that begins with `tokens` of a kept one: a copy, or itself where it is spent."""
+        spent = tokens == len(kept.token_ids) or (scope is not None and same(scope, kept.scope))
+        if not spent and (copied := self.take(wanted, kept)) is not None:
+            self._pool.copy(kept.slot, copied, tokens)
+            return copied
+        slot = self.pop(kept)
+        slot.length = tokens
+        if self.widen(slot, wanted):
+            return slot
+        self.keep(slot, kept.token_ids, kept.scope)
+        return None
 
     def forget(self, conversation_ids: Iterable[int]) -> None:
         """Drop and overwrite what is kept of these Conversations."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import structlog
@@ -20,64 +20,19 @@ from torch import Tensor
 
 from core.errors import DeadlineExceeded, EngineFailed
 from core.values import FinishReason
-from workers.engine.attention import Piece
 from workers.engine.loop import EngineLoop, failure
 from workers.engine.pace import LEAST_TOKENS, MOST_TOKENS, Pace
 from workers.engine.pool import Slot
-from workers.engine.prefixes import LEAST, Kept, KeptPrefixes, KvReuse, common, same
+from workers.engine.prefixes import LEAST, KeptPrefixes, KvReuse, common
 from workers.engine.request import EngineFinish, EngineStats, Request
-from workers.engine.row import Row, RowSampler, unsound
+from workers.engine.row import RowSampler, unsound
 from workers.engine.slot_forward import SlotForward
+from workers.engine.slot_row import Run, SlotRow
 
 log = structlog.get_logger(__name__)
 
 _HEADROOM = 128
 """A slot is made so many tokens longer than what is there: longer ones are moved less often, shorter ones waste less."""
-
-
-class _SlotRow(Row):
-    """A request with its tokens, of which the first `slot.length` are in its slot. `order` is by arrival."""
-
-    def __init__(self, request: Request, order: int, vocabulary: int, device: torch.device) -> None:
-        super().__init__(request, vocabulary, device)
-        self.order = order
-        self.ids = list(request.asked.token_ids)
-        self.slot = Slot(0, 0)
-        self.begun = False
-
-    @property
-    def pending(self) -> int:
-        """The tokens that are not in the slot yet; one, where it decodes."""
-        return len(self.ids) - self.slot.length
-
-    @property
-    def most(self) -> int:
-        """The tokens that it can become."""
-        asked = self.request.asked
-        return len(asked.token_ids) + asked.params.max_new_tokens
-
-    def accept(self, token_id: int) -> EngineFinish | None:
-        """Hand a token to the reader, and go on from it."""
-        self.ids.append(token_id)
-        return super().accept(token_id)
-
-    def array(self) -> NDArray[np.int64]:
-        """The tokens that are in the slot."""
-        return np.array(self.ids[: self.slot.length], dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """So many of a row's pending tokens go into the next pass."""
-
-    row: _SlotRow
-    count: int
-
-    @property
-    def piece(self) -> Piece:
-        """What the forward pass takes of it."""
-        slot = self.row.slot
-        return Piece(self.row.ids[slot.length : slot.length + self.count], slot, self.count == self.row.pending)
 
 
 class SlotEngine(EngineLoop):
@@ -96,8 +51,8 @@ class SlotEngine(EngineLoop):
         self._forward, self._headroom = forward, headroom_tokens
         self._pool = forward.make_pool(kv_tokens)
         self._kept = KeptPrefixes(self._pool, reuse)
-        self._rows: list[_SlotRow] = []  # by order
-        self._parked: dict[Request, _SlotRow] = {}
+        self._rows: list[SlotRow] = []  # by order
+        self._parked: dict[Request, SlotRow] = {}
         self._sampler = RowSampler(forward.vocabulary, forward.device)
         self._pace = Pace()
         self._most_rows, self._most_tokens, self._arrived = max_batch_size, MOST_TOKENS, 0
@@ -160,17 +115,17 @@ class SlotEngine(EngineLoop):
             self._rows.sort(key=lambda row: row.order)
             pending += row.pending
 
-    def _new_row(self, request: Request) -> _SlotRow | None:
+    def _new_row(self, request: Request) -> SlotRow | None:
         """A row for a request; None where it cannot even be begun, and has been told so."""
         self._arrived += 1
         try:
-            return _SlotRow(request, self._arrived, self._forward.vocabulary, self._forward.device)
+            return SlotRow(request, self._arrived, self._forward.vocabulary, self._forward.device)
         except Exception as error:
             log.exception("A request cannot be begun.", action="row_failed", request_id=request.asked.request_id)
             self._end(request, _failed(error))
             return None
 
-    def _place(self, row: _SlotRow) -> bool:
+    def _place(self, row: SlotRow) -> bool:
         """Find a slot for a row, with as much of its tokens in it as can be had. Whether there was one."""
         slot = self._slot_for(row)
         if slot is None:
@@ -183,19 +138,19 @@ class SlotEngine(EngineLoop):
             self._note_wait(request)
         return True
 
-    def _slot_for(self, row: _SlotRow) -> Slot | None:
+    def _slot_for(self, row: SlotRow) -> Slot | None:
         scope, wanted = row.request.asked.scope, min(len(row.ids) + self._headroom, row.most)
         ids = np.array(row.ids[:-1], dtype=np.int64)  # the last one is run in any case, for its logits
         kept = self._kept.best(ids, scope)
         running = self._best_running(row, ids)
         if kept is not None and (running is None or kept[1] >= running[1]):
-            return self._from_kept(row, *kept, wanted)
-        slot = self._take(wanted)
+            return self._kept.slot_from(*kept, wanted, scope)
+        slot = self._kept.take(wanted)
         if slot is not None and running is not None:
             self._pool.copy(running[0].slot, slot, running[1])
         return slot
 
-    def _best_running(self, row: _SlotRow, ids: NDArray[np.int64]) -> tuple[_SlotRow, int] | None:
+    def _best_running(self, row: SlotRow, ids: NDArray[np.int64]) -> tuple[SlotRow, int] | None:
         """The running row with the most tokens in common, and how many."""
         scope, best = row.request.asked.scope, None
         with self._changed:
@@ -208,48 +163,13 @@ class SlotEngine(EngineLoop):
                 best = (other, tokens)
         return best
 
-    def _from_kept(self, row: _SlotRow, kept: Kept, tokens: int, wanted: int) -> Slot | None:
-        """A slot that begins with the first tokens of a kept one: a copy, or itself where nobody else will need it."""
-        scope = row.request.asked.scope
-        spent = tokens == len(kept.token_ids) or (scope is not None and same(scope, kept.scope))
-        if not spent and (copied := self._take(wanted, kept)) is not None:
-            self._pool.copy(kept.slot, copied, tokens)
-            return copied
-        slot = self._kept.pop(kept)
-        slot.length = tokens
-        if self._widen(slot, wanted):
-            return slot
-        self._kept.keep(slot, kept.token_ids, kept.scope)
-        return None
-
-    def _take(self, tokens: int, spared: Kept | None = None) -> Slot | None:
-        """A new slot; kept ones other than `spared` are freed for it, if that helps."""
-        evictable = self._kept.tokens - (spared.slot.capacity if spared else 0)
-        if self._pool.free + evictable < tokens:
-            return None
-        while (slot := self._pool.take(tokens)) is None:
-            if not self._kept.evict(spared):
-                self._pool.compact()
-                return self._pool.take(tokens)
-        return slot
-
-    def _widen(self, slot: Slot, tokens: int) -> bool:
-        """Make room for `tokens` in a slot; kept ones are freed for it, if that helps."""
-        if self._pool.free + self._kept.tokens + slot.capacity < tokens:
-            return False
-        while not self._pool.resize(slot, tokens):
-            if not self._kept.evict():
-                self._pool.compact()
-                return self._pool.resize(slot, tokens)
-        return True
-
-    def _grow(self, row: _SlotRow) -> None:
+    def _grow(self, row: SlotRow) -> None:
         """See that one more token fits its slot; the youngest rows give theirs up for it, itself included."""
         while row in self._rows and row.slot.length == row.slot.capacity:
-            if not self._widen(row.slot, min(row.slot.length + 1 + self._headroom, row.most)):
+            if not self._kept.widen(row.slot, min(row.slot.length + 1 + self._headroom, row.most)):
                 self._preempt(self._rows[-1])
 
-    def _preempt(self, row: _SlotRow) -> None:
+    def _preempt(self, row: SlotRow) -> None:
         """Take a row's slot. It waits before all others, and its tokens are run again."""
         log.info("A request gives up its KV.", action="preempted", request_id=row.request.asked.request_id)
         self._rows.remove(row)
@@ -261,7 +181,7 @@ class SlotEngine(EngineLoop):
 
     # Passes: whose tokens are run, and what comes of it.
 
-    def _planned(self) -> list[_Run]:
+    def _planned(self) -> list[Run]:
         """One token of each row that decodes, and as many of the others' as the pace allows, the oldest first."""
         for row in list(self._rows):
             if row.pending == 1:
@@ -269,14 +189,14 @@ class SlotEngine(EngineLoop):
         decoding = [row for row in self._rows if row.pending == 1]
         newcomers = [row for row in self._rows if row.pending > 1]
         room = self._pace.allowance(len(decoding), len(newcomers) + len(self._waiting))
-        room, runs = min(room, self._most_tokens), [_Run(row, 1) for row in decoding]
+        room, runs = min(room, self._most_tokens), [Run(row, 1) for row in decoding]
         for row in newcomers:
             if room > 0:
-                runs.append(_Run(row, min(row.pending, room)))
+                runs.append(Run(row, min(row.pending, room)))
                 room -= row.pending
         return runs
 
-    def _advance(self, runs: list[_Run]) -> None:
+    def _advance(self, runs: list[Run]) -> None:
         began = time.perf_counter()
         decoding = sum(run.row.sampled > 0 and run.count == 1 for run in runs)
         prompt_tokens = sum(run.count for run in runs) - decoding
@@ -293,7 +213,7 @@ class SlotEngine(EngineLoop):
             self._sample(done, logits)
         self._pace.note(decoding, prompt_tokens, time.perf_counter() - began)
 
-    def _one_by_one(self, runs: Sequence[_Run]) -> tuple[list[_Run], Tensor]:
+    def _one_by_one(self, runs: Sequence[Run]) -> tuple[list[Run], Tensor]:
         """The same step with each row alone, so that only those to blame fail. Passes may be run again: KV is rewritten."""
         through, logits, guilty = [], [], {}
         for run in runs:
@@ -319,7 +239,7 @@ class SlotEngine(EngineLoop):
             step_tokens=self._most_tokens,
         )
 
-    def _sample(self, rows: Sequence[_SlotRow], logits: Tensor) -> None:
+    def _sample(self, rows: Sequence[SlotRow], logits: Tensor) -> None:
         """Sample the next id of each of these rows, hand it over, and let those leave that end with it."""
         bad = set(unsound(rows, logits))
         if bad:
@@ -344,7 +264,7 @@ class SlotEngine(EngineLoop):
             self._parked.pop(request, None)
             self._end(request, finish)
 
-    def _release(self, row: _SlotRow, finish: EngineFinish) -> None:
+    def _release(self, row: SlotRow, finish: EngineFinish) -> None:
         with self._changed:
             unkept = row.request in self._unkept
         sound = finish.failure is None or isinstance(finish.failure, DeadlineExceeded)
