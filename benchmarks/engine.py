@@ -16,15 +16,19 @@ from itertools import pairwise
 import torch
 from transformers import PreTrainedModel
 
-from benchmarks.engine_peers import Job, Manager, Ours, Outcome, Peer, Sequential, Static, llama_120m, twin
+from benchmarks.engine_peers import Job, Manager, Ours, Outcome, Peer, Sequential, Static, copying, llama_120m, twin
 from benchmarks.figures import Figure, median, percentile
 from core.settings import Settings
+from workers.engine.lookup import Price
 from workers.engine.prefixes import KvReuse
 from workers.engine.request import KvScope
 from workers.loading import cpu_precision, set_threads
 
 _TURNS = 10
 _RUNNING = 8
+_COPIED, _CHANGED = 96, 16
+"""Tokens of a grounded answer; it differs from its passage in every so many."""
+
 _BEFORE = 24
 """So many tokens each running request makes before the long prompt comes."""
 
@@ -58,6 +62,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     for batch in scale.batches:
         for lengths in ("uniform", "mixed"):
             yield from _rates(model, scale, batch, lengths, name)
+    yield from _lookup(copying(model), scale, name)
     yield _turns(model, scale, name)
     yield _stall(model, scale, name)
 
@@ -98,6 +103,59 @@ def _compared(runs: dict[str, list[Outcome]], ours: str, batch: int, lengths: st
     for peer in (Static.name, Manager.name):
         first = median(firsts[ours])
         yield Figure(f"{what}: time to the first token", first, "s", None, median(firsts[peer]), peer)
+
+
+class _Never(Price):
+    """Nothing is guessed."""
+
+    def room(self, rows: int) -> int:
+        """None."""
+        return 0
+
+
+def _lookup(model: PreTrainedModel, scale: Scale, name: str) -> Iterator[Figure]:
+    """The rate with guesses over that without, in turns: where answers copy, where they do not, where all misleads."""
+    for batch in (1, *scale.batches):
+        rates: dict[tuple[str, bool], list[float]] = {}
+        with ExitStack() as stack:
+            prices = {True: None, False: _Never()}
+            engines = {
+                guesses: stack.enter_context(Ours.of(twin(model), batch, 512 * batch, KvReuse.OFF, price))
+                for guesses, price in prices.items()
+            }
+            for run in range(-1, scale.runs):  # the first to learn what steps cost
+                for kind, passage in _PASSAGES.items():
+                    begins = [random.Random(f"{run} {i}").randrange(3, 30_000) for i in range(batch)]
+                    for guesses, engine in engines.items():
+                        jobs = [Job((*passage(begin), begin, begin + 1), _COPIED) for begin in begins]
+                        rates.setdefault((kind, guesses), []).append(engine.answer(jobs).rate)
+        for kind in _PASSAGES:
+            yield Figure(
+                f"{name}: {batch} at once, answers {kind}: rate with guesses",
+                median(rates[kind, True][1:]),
+                "tokens/s",
+                None,
+                median(rates[kind, False][1:]),
+                "without guesses",
+                spread=(min(rates[kind, True][1:]), max(rates[kind, True][1:])),
+            )
+
+
+def _changed(begin: int) -> tuple[int, ...]:
+    """What the copying model says from there on, but for a token here and there."""
+    return tuple(31_999 if i % _CHANGED == _CHANGED - 1 else begin + i for i in range(_COPIED + 2))
+
+
+def _misleading(begin: int) -> tuple[int, ...]:
+    """Each two tokens that it will say, each time with something else behind them."""
+    return tuple(token for i in range(_COPIED) for token in (begin + i, begin + i + 1, 31_000 + i % 900))
+
+
+_PASSAGES: dict[str, Callable[[int], tuple[int, ...]]] = {
+    "copied but for each 16th token": _changed,
+    "copied from nowhere": lambda begin: _text(random.Random(begin), _COPIED),
+    "misled at each token": _misleading,
+}
 
 
 def _jobs(chance: random.Random, scale: Scale, batch: int, lengths: str) -> list[Job]:

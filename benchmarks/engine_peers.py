@@ -21,6 +21,7 @@ from transformers import (
 
 from core.values import SamplingParams
 from workers.engine.choice import make_engine
+from workers.engine.lookup import Price
 from workers.engine.prefixes import KvReuse
 from workers.engine.request import Engine, EngineRequest, KvScope
 
@@ -81,6 +82,18 @@ def llama_120m(dtype: torch.dtype) -> PreTrainedModel:
     )
     model: PreTrainedModel = LlamaForCausalLM(config).to(dtype).eval()
     return model
+
+
+def copying(model: PreTrainedModel) -> PreTrainedModel:
+    """A model of the same work that says the token after the last one: an answer that can be made to copy its prompt."""
+    made: Any = type(model)(type(model.config)(**model.config.to_dict() | {"tie_word_embeddings": False}))
+    made.load_state_dict(model.state_dict())
+    made.lm_head.weight.data = model.get_input_embeddings().weight.detach().roll(1, 0).clone()
+    for layer in made.model.layers:
+        layer.self_attn.o_proj.weight.data *= 1e-3
+        layer.mlp.down_proj.weight.data *= 1e-3
+    copier: PreTrainedModel = made.to(model.dtype).eval()
+    return copier
 
 
 def twin(model: PreTrainedModel) -> PreTrainedModel:
@@ -187,11 +200,18 @@ class Ours:
     @classmethod
     @contextmanager
     def of(
-        cls, model: PreTrainedModel, batch: int, kv_tokens: int, reuse: KvReuse = KvReuse.WORKSPACE
+        cls,
+        model: PreTrainedModel,
+        batch: int,
+        kv_tokens: int,
+        reuse: KvReuse = KvReuse.WORKSPACE,
+        price: Price | None = None,
     ) -> Iterator[Ours]:
         """An engine for `batch` jobs at once."""
         mib = -(-kv_tokens * _kv_bytes(model) // 2**20)
-        engine = make_engine(model, max_batch_size=batch, context_tokens=CONTEXT, kv_memory_mib=mib, reuse=reuse)
+        engine = make_engine(
+            model, max_batch_size=batch, context_tokens=CONTEXT, kv_memory_mib=mib, reuse=reuse, price=price
+        )
         try:
             yield cls(engine)
         finally:

@@ -34,7 +34,13 @@ _COUNTERS: tuple[tuple[str, str, Callable[[GeneratorStats], float]], ...] = (
     ("prompt_tokens", "Prompt tokens.", lambda stats: stats.prompt_tokens),
     ("cached_tokens", "Prompt tokens that were kept already.", lambda stats: stats.cached_tokens),
     ("completion_tokens", "Tokens made.", lambda stats: stats.completion_tokens),
-    ("steps", "Steps that made tokens: tokens over steps is the batch size.", lambda stats: stats.steps),
+    ("guessed_tokens", "Tokens that were guessed from prompt and answer.", lambda stats: stats.guessed_tokens),
+    ("right_tokens", "Guessed tokens that were what was said.", lambda stats: stats.right_tokens),
+    (
+        "steps",
+        "Steps that made tokens: tokens less right guesses, over steps, is the batch size.",
+        lambda stats: stats.steps,
+    ),
     ("preemptions", "Answers that gave up their place and were run again.", lambda stats: stats.preemptions),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,26 +37,40 @@ def reference(model: PreTrainedModel, token_ids: tuple[int, ...], max_new_tokens
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that comes after so many tokens of the one before it, and is perhaps cancelled after so many of its own."""
+    """A request that comes after so many tokens of the one before it, and is perhaps cancelled after so many of its own.
+
+    It is greedy unless `sampling` says otherwise.
+    """
 
     token_ids: tuple[int, ...]
     max_new_tokens: int
     after: int = 0
     cancel: int | None = None
     scope: KvScope | None = None
+    sampling: SamplingParams = SamplingParams(temperature=0)
+
+    @property
+    def params(self) -> SamplingParams:
+        """Its sampling parameters."""
+        return self.sampling.model_copy(update={"max_new_tokens": self.max_new_tokens})
 
 
 def answered_as_transformers_does(model: PreTrainedModel, engine: Engine, asked: list[Asked]) -> None:
     """Every request gets what it would get alone from `generate`, or a beginning of it where it is cancelled."""
+    answered_as(lambda one: reference(model, one.token_ids, one.max_new_tokens), engine, asked)
+
+
+def answered_as(expected: Callable[[Asked], list[int]], engine: Engine, asked: list[Asked]) -> None:
+    """Every request gets what is expected, or a beginning of it where it is cancelled."""
     readers = []
     for index, one in enumerate(asked):
-        request = engine.submit(ask(f"{index}", one.token_ids, greedy(one.max_new_tokens), scope=one.scope))
+        request = engine.submit(ask(f"{index}", one.token_ids, one.params, scope=one.scope))
         readers.append(_Reader(engine, request, one))
         readers[-1].thread.start()
         assert readers[-1].arrived.wait(WAIT_S)
     for reader in readers:
         reader.thread.join(WAIT_S)
-        reader.check(reference(model, reader.asked.token_ids, reader.asked.max_new_tokens))
+        reader.check(expected(reader.asked))
 
 
 class _Reader:

@@ -24,6 +24,8 @@ STATS = EngineStats(
     steps=30,
     kv_tokens=64,
     kv_limit=128,
+    guessed_tokens=20,
+    right_tokens=15,
 )
 
 
@@ -51,6 +53,7 @@ def test_the_page_tells_what_the_generator_does_now() -> None:
     assert first["pajama_engine_queue_wait_seconds"] == 0.25
     assert first["pajama_engine_prefix_hit_ratio"] == 0.25
     assert first["pajama_engine_completion_tokens_total"] / first["pajama_engine_steps_total"] == 3
+    assert (first["pajama_engine_guessed_tokens_total"], first["pajama_engine_right_tokens_total"]) == (20, 15)
     assert (first["pajama_engine_kv_tokens"], first["pajama_engine_kv_limit_tokens"]) == (64, 128)
 
 

@@ -19,11 +19,20 @@ from transformers import PreTrainedModel
 
 from core.errors import EngineFailed, ModelUnavailable, PromptTooLong
 from core.values import FinishReason, SamplingParams
-from tests.workers.asking import WAIT_S, Asked, answered_as_transformers_does, ask, greedy, reference
-from tests.workers.tiny import CONTEXT, make_model
+from tests.workers.asking import (
+    WAIT_S,
+    Asked,
+    answered_as,
+    answered_as_transformers_does,
+    ask,
+    greedy,
+    reference,
+)
+from tests.workers.tiny import CONTEXT, make_counting_model, make_model
 from workers.engine.attention import Piece
 from workers.engine.batch import BatchEngine
 from workers.engine.choice import make_engine
+from workers.engine.lookup import Price
 from workers.engine.prefixes import KvReuse
 from workers.engine.request import KvScope, Request
 from workers.engine.slot_forward import SlotForward
@@ -55,7 +64,7 @@ def make_slots(llama: PreTrainedModel) -> Iterator[MakeSlots]:
 
 @pytest.fixture(scope="module")
 def families() -> Iterator[dict[str, tuple[PreTrainedModel, SlotEngine]]]:
-    """Each family's model as it came, and an engine whose pool is too small for four requests."""
+    """Each family's model as it came, and an engine that guesses, whose pool is too small for four requests."""
     made = {}
     for kind in FAMILIES:
         model = make_model(kind)
@@ -65,6 +74,7 @@ def families() -> Iterator[dict[str, tuple[PreTrainedModel, SlotEngine]]]:
             context_tokens=CONTEXT,
             kv_tokens=ROOM_FOR_TWO,
             headroom_tokens=4,
+            price=Free(),
         )
         made[kind] = (model, engine)
     yield made
@@ -95,7 +105,7 @@ def test_greedy_equals_transformers_whatever_comes_goes_and_is_shared(
     answered_as_transformers_does(model, engine, asked)
 
 
-def test_the_property_was_tried_under_preemption_and_reuse(
+def test_the_property_was_tried_under_preemption_reuse_and_guesses(
     families: dict[str, tuple[PreTrainedModel, SlotEngine]],
 ) -> None:
     model, engine = families["llama"]
@@ -105,6 +115,7 @@ def test_the_property_was_tried_under_preemption_and_reuse(
     after = engine.stats()
     assert after.preemptions > before.preemptions
     assert after.cached_tokens > before.cached_tokens
+    assert after.right_tokens > before.right_tokens
 
 
 def test_the_model_still_answers_by_itself(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
@@ -113,6 +124,106 @@ def test_the_model_still_answers_by_itself(llama: PreTrainedModel, make_slots: M
         before = reference(model, tuple(range(5, 25)), 12)
         make_slots(model)
         assert reference(model, tuple(range(5, 25)), 12) == before
+
+
+# Guesses
+
+# A passage that is counted through, once or twice, then where to go on from. What comes after 258 is 0, and 2 is a stop.
+copied = st.builds(
+    lambda begin, length, times, at: tuple(
+        i % 259 for i in (*range(begin, begin + length), *range(5, 10)) * times + (begin + at, begin + at + 1)
+    ),
+    st.integers(3, 258),
+    st.integers(4, 30),
+    st.integers(1, 2),
+    st.integers(0, 8),
+)
+samplings = st.builds(
+    SamplingParams,
+    temperature=st.sampled_from([0.0, 2.0]),
+    repetition_penalty=st.sampled_from([1.0, 1.3]),
+    seed=st.integers(0, 9),
+)
+copies = st.lists(
+    st.builds(Asked, copied, st.integers(1, 40), st.integers(0, 3), st.none() | st.integers(0, 6), scopes, samplings),
+    min_size=2,
+    max_size=6,
+)
+
+
+class Free(Price):
+    """Guesses cost nothing: whatever can be guessed is."""
+
+    def room(self, rows: int) -> int:
+        return 16
+
+    def of(self, rows: int) -> float:
+        return 0.0
+
+
+class Dear(Price):
+    """Nothing is guessed."""
+
+    def room(self, rows: int) -> int:
+        return 0
+
+
+@pytest.fixture(scope="module")
+def counting() -> Iterator[dict[str, SlotEngine]]:
+    """Two engines on a model that copies, with room for two of four requests: one guesses, the other does not."""
+    engines = {
+        name: SlotEngine(
+            SlotForward(make_counting_model()),
+            max_batch_size=4,
+            context_tokens=CONTEXT,
+            kv_tokens=ROOM_FOR_TWO,
+            headroom_tokens=4,
+            price=price,
+        )
+        for name, price in (("guessing", Free()), ("plain", Dear()))
+    }
+    yield engines
+    for engine in engines.values():
+        engine.close()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=copies)
+def test_guesses_change_no_token(counting: dict[str, SlotEngine], asked: list[Asked]) -> None:
+    def alone(one: Asked) -> list[int]:
+        return list(counting["plain"].submit(ask("alone", one.token_ids, one.params)))
+
+    answered_as(alone, counting["guessing"], asked)
+
+
+def test_most_of_a_copy_is_guessed(counting: dict[str, SlotEngine]) -> None:
+    before = counting["guessing"].stats()
+    answer = list(counting["guessing"].submit(ask("a", (*range(40, 90), 40, 41), greedy(48))))
+    stats = counting["guessing"].stats()
+    assert answer == list(range(42, 90))
+    assert stats.completion_tokens - before.completion_tokens == 48
+    assert stats.right_tokens - before.right_tokens > 35
+    assert stats.steps - before.steps < 12
+    assert counting["plain"].stats().guessed_tokens == 0
+
+
+@pytest.mark.parametrize(("most", "reason"), [(50, FinishReason.STOP), (9, FinishReason.LENGTH)])
+def test_an_answer_ends_inside_of_what_was_guessed(
+    counting: dict[str, SlotEngine], most: int, reason: FinishReason
+) -> None:
+    passage = (*range(245, 259), 0, 1, 2, 3, 4, 5)
+    request = counting["guessing"].submit(ask("a", (*passage, 9, 245, 246), greedy(most)))
+    assert list(request) == [*range(247, 259), 0, 1][:most]
+    assert request.finish is not None and request.finish.reason is reason
+
+
+def test_what_was_guessed_is_kept_for_the_next_turn(counting: dict[str, SlotEngine]) -> None:
+    said = (*range(40, 60), 40, 41)
+    first = answer(counting["guessing"], said, KvScope(1, 7), 12)
+    history = (*said, *first.got)  # type: ignore[attr-defined]
+    second = answer(counting["guessing"], (*history, 9), KvScope(1, 7))
+    assert second.cached_tokens >= len(history) - 1
+    assert second.got == list(range(10, 18))  # type: ignore[attr-defined]
 
 
 # Reuse

@@ -96,3 +96,16 @@ def make_model(kind: str = "llama") -> PreTrainedModel:
     for parameter in model.parameters():  # some start at zero, and would hide a mistake
         torch.nn.init.normal_(parameter, std=0.3)
     return model
+
+
+def make_counting_model() -> PreTrainedModel:
+    """A Llama that says the token after the last one, and so copies its prompt; at a high temperature not always."""
+    torch.manual_seed(7)
+    shape = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, max_position_embeddings=CONTEXT, **shape)).eval()
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=0.3)
+    model.lm_head.weight = torch.nn.Parameter(model.model.embed_tokens.weight.roll(1, 0))
+    for layer in model.model.layers:
+        for last in (layer.self_attn.o_proj, layer.mlp.down_proj):
+            torch.nn.init.normal_(last.weight, std=0.001)
+    return model

@@ -28,11 +28,11 @@ _UNKNOWN = ("s_aux", "position_bias", "alibi", "head_mask", "cu_seq_lens_q")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Tokens of one request that follow what its slot holds. `wanted`: the logits after the last one are."""
+    """Tokens of one request that follow what its slot holds. The logits after each of the last `wanted` are asked for."""
 
     token_ids: Sequence[int]
     slot: Slot
-    wanted: bool = True
+    wanted: int = 1
 
 
 @dataclass(frozen=True, slots=True)

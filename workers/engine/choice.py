@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from core.errors import ModelUnavailable
 from workers.engine.batch import BatchEngine
+from workers.engine.lookup import Price
 from workers.engine.loop import EngineLoop
 from workers.engine.packing import Packing
 from workers.engine.prefixes import KvReuse
@@ -31,8 +32,12 @@ def make_engine(
     context_tokens: int,
     kv_memory_mib: int = 0,
     reuse: KvReuse = KvReuse.WORKSPACE,
+    price: Price | None = None,
 ) -> EngineLoop:
-    """An engine for the model: on slots, or the plain one where it cannot be. Raises ModelUnavailable."""
+    """An engine for the model: on slots, or the plain one where it cannot be. Raises ModelUnavailable.
+
+    `price` says when tokens are guessed; by itself it is learnt.
+    """
     try:
         forward = SlotForward(model)
     except NoSlots as error:
@@ -43,7 +48,12 @@ def make_engine(
     kv_tokens = _kv_tokens(forward, kv_memory_mib, _KEPT * max_batch_size * context_tokens)
     log.info("The model runs on slots.", action="engine_slots", kv_tokens=kv_tokens, token_bytes=forward.token_bytes)
     return SlotEngine(
-        forward, max_batch_size=max_batch_size, context_tokens=context_tokens, kv_tokens=kv_tokens, reuse=reuse
+        forward,
+        max_batch_size=max_batch_size,
+        context_tokens=context_tokens,
+        kv_tokens=kv_tokens,
+        reuse=reuse,
+        price=price,
     )
 
 

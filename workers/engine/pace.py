@@ -37,12 +37,12 @@ class Pace:
     def note(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
         """A step with so many of both has taken so long."""
         if not prompt_tokens:
-            self._decode_s = _mixed(self._decode_s, seconds)
+            self._decode_s = mixed(self._decode_s, seconds)
         elif prompt_tokens >= LEAST_TOKENS and (not decoding or self._decode_s is not None):
             rest = max(seconds - (self._decode_s or 0.0), _LEAST_SHARE * seconds)  # the weights are read in any case
-            self._token_s = _mixed(self._token_s, rest / prompt_tokens)
+            self._token_s = mixed(self._token_s, rest / prompt_tokens)
 
 
-def _mixed(before: float | None, now: float) -> float:
+def mixed(before: float | None, now: float) -> float:
     """A running average that one stalled step does not throw."""
     return now if not before else before + _NEW * (min(now, _OUTLIER * before) - before)

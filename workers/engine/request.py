@@ -61,7 +61,8 @@ class EngineFinish:
 class EngineStats:
     """What an engine is doing. `tokens_per_s` is over the last ten seconds, `queue_wait_s` the median of the last waits.
 
-    The counts of tokens, steps and preemptions are since it began. `kv_tokens` are those that running requests hold,
+    The counts of tokens, steps and preemptions are since it began; of `guessed_tokens`, which were looked up in prompt and
+    answer, `right_tokens` were what was said. `kv_tokens` are those that running requests hold,
     `kept_tokens` those of ended ones that are kept for the next, of `kv_limit` in all; zero where there is no such bound.
     """
 
@@ -78,6 +79,8 @@ class EngineStats:
     kv_tokens: int = 0
     kept_tokens: int = 0
     kv_limit: int = 0
+    guessed_tokens: int = 0
+    right_tokens: int = 0
 
     @property
     def hit_rate(self) -> float:

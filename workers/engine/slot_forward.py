@@ -56,14 +56,15 @@ class SlotForward:
         return self.pool
 
     def __call__(self, pieces: Sequence[Piece]) -> Tensor:
-        """Run the pieces and return the next logits of those that are wanted (W, V). The slots' lengths stay."""
+        """Run the pieces and return the logits that are wanted (W, V), in their order. The slots' lengths stay."""
         return self._run(pieces)[0]
 
     @torch.inference_mode()
     def _run(self, pieces: Sequence[Piece]) -> tuple[Tensor, SlotPass]:
         slots = SlotPass(self.pool, pieces, self.device)
         ids = torch.tensor([i for piece in pieces for i in piece.token_ids], device=self.device)
-        wanted = [part.high - 1 for part, piece in zip(slots.parts, pieces, strict=True) if piece.wanted]
+        parts = zip(slots.parts, pieces, strict=True)
+        wanted = [at for part, piece in parts for at in range(part.high - piece.wanted, part.high)]
         last = torch.tensor(wanted or [0], device=self.device)
         options: dict[str, Any] = {"logits_to_keep": last} if self._keep_last else {}
         output = self._model(

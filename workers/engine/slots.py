@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 import structlog
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from core.errors import DeadlineExceeded, EngineFailed
 from core.values import FinishReason
+from workers.engine.lookup import Price
 from workers.engine.loop import EngineLoop, failure
 from workers.engine.pace import LEAST_TOKENS, MOST_TOKENS, Pace
 from workers.engine.pool import Slot
@@ -36,7 +38,7 @@ _HEADROOM = 128
 
 
 class SlotEngine(EngineLoop):
-    """An Engine of one thread on a pool of `kv_tokens`, which bound a request too."""
+    """An Engine of one thread on a pool of `kv_tokens`, which bound a request too. `price` says when to guess tokens."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class SlotEngine(EngineLoop):
         kv_tokens: int,
         reuse: KvReuse = KvReuse.WORKSPACE,
         headroom_tokens: int = _HEADROOM,
+        price: Price | None = None,
     ) -> None:
         self._forward, self._headroom = forward, headroom_tokens
         self._pool = forward.make_pool(kv_tokens)
@@ -54,7 +57,7 @@ class SlotEngine(EngineLoop):
         self._rows: list[SlotRow] = []  # by order
         self._parked: dict[Request, SlotRow] = {}
         self._sampler = RowSampler(forward.vocabulary, forward.device)
-        self._pace = Pace()
+        self._pace, self._price = Pace(), price or Price()
         self._most_rows, self._most_tokens, self._arrived = max_batch_size, MOST_TOKENS, 0
         self._told = EngineStats(max_batch_size, 0, 0, 0.0, kv_limit=self._pool.tokens)
         super().__init__(
@@ -74,6 +77,8 @@ class SlotEngine(EngineLoop):
             kv_tokens=told.kv_tokens,
             kept_tokens=told.kept_tokens,
             kv_limit=told.kv_limit,
+            guessed_tokens=told.guessed_tokens,
+            right_tokens=told.right_tokens,
         )
 
     # The engine thread: everything below runs in it.
@@ -188,6 +193,8 @@ class SlotEngine(EngineLoop):
                 self._grow(row)
         decoding = [row for row in self._rows if row.pending == 1]
         newcomers = [row for row in self._rows if row.pending > 1]
+        if not newcomers:
+            return self._guessed(decoding)
         room = self._pace.allowance(len(decoding), len(newcomers) + len(self._waiting))
         room, runs = min(room, self._most_tokens), [Run(row, 1) for row in decoding]
         for row in newcomers:
@@ -195,6 +202,12 @@ class SlotEngine(EngineLoop):
                 runs.append(Run(row, min(row.pending, room)))
                 room -= row.pending
         return runs
+
+    def _guessed(self, rows: Sequence[SlotRow]) -> list[Run]:
+        """One token of each row, and what may follow it, where looking it up pays."""
+        room = self._price.room(len(rows)) if rows else 0
+        price = self._price.of(len(rows))
+        return [Run(row, 1, row.guess(room, price) if room else ()) for row in rows]
 
     def _advance(self, runs: list[Run]) -> None:
         began = time.perf_counter()
@@ -206,12 +219,15 @@ class SlotEngine(EngineLoop):
             log.exception("A step failed; each request is tried alone.", action="step_failed", rows=len(runs))
             self._shrink(error, len(runs))
             runs, logits = self._one_by_one(runs)
-        done = [run.row for run in runs if run.count == run.row.pending]
+        whole = [run for run in runs if run.whole]
         for run in runs:
             run.row.slot.length += run.count
-        if done:
-            self._sample(done, logits)
-        self._pace.note(decoding, prompt_tokens, time.perf_counter() - began)
+        if whole:
+            self._sample(whole, logits)
+        seconds = time.perf_counter() - began
+        self._pace.note(decoding, prompt_tokens, seconds)
+        if not prompt_tokens:
+            self._price.note(decoding, sum(len(run.guess) for run in runs), seconds)
 
     def _one_by_one(self, runs: Sequence[Run]) -> tuple[list[Run], Tensor]:
         """The same step with each row alone, so that only those to blame fail. Passes may be run again: KV is rewritten."""
@@ -239,8 +255,31 @@ class SlotEngine(EngineLoop):
             step_tokens=self._most_tokens,
         )
 
-    def _sample(self, rows: Sequence[SlotRow], logits: Tensor) -> None:
-        """Sample the next id of each of these rows, hand it over, and let those leave that end with it."""
+    def _sample(self, runs: Sequence[Run], logits: Tensor) -> None:
+        """Sample the next id of each run's row; where it is what was guessed, the one after that too, and so on."""
+        firsts = accumulate((1 + len(run.guess) for run in runs), initial=0)  # where each one's logits begin
+        going = [(run.row, first, run.guess) for run, first in zip(runs, firsts, strict=False)]
+        before, made = [run.row.slot.length for run in runs], 0
+        while going:
+            wanted = logits if len(going) == len(logits) else logits[[at for _, at, _ in going]]
+            chosen = self._choose([row for row, _, _ in going], wanted)
+            made += len(chosen)
+            going = [(row, at + 1, guess[1:]) for row, at, guess in going if guess[:1] == (chosen.get(row),)]
+            for row, _, _ in going:
+                row.slot.length += 1  # it was run already
+        self._note_rate(made)
+        for run, length in zip(runs, before, strict=True):
+            self._judge(run, run.row.slot.length - length)
+
+    def _judge(self, run: Run, right: int) -> None:
+        """So many of a run's guesses were what was said."""
+        run.row.lookup.note(len(run.guess), right)
+        told = self._told
+        guessed, right = told.guessed_tokens + len(run.guess), told.right_tokens + right
+        self._told = replace(told, guessed_tokens=guessed, right_tokens=right)
+
+    def _choose(self, rows: Sequence[SlotRow], logits: Tensor) -> dict[SlotRow, int | None]:
+        """Sample the next id of each row and hand it over; those leave that end with it, and have None here."""
         bad = set(unsound(rows, logits))
         if bad:
             failed = _failed(EngineFailed("The model's logits are not finite."))
@@ -248,11 +287,11 @@ class SlotEngine(EngineLoop):
             logits = logits[[row not in bad for row in rows]]
             rows = [row for row in rows if row not in bad]
         if not rows:
-            return
+            return {}
         ids = self._sampler.choose(rows, logits)
         ends = {row.request: end for row, i in zip(rows, ids, strict=True) if (end := row.accept(i))}
-        self._note_rate(len(ids))
         self._leave(ends)
+        return {row: None if row.request in ends else i for row, i in zip(rows, ids, strict=True)}
 
     def _leave(self, ends: Mapping[Request, EngineFinish]) -> None:
         """Take rows out of the batch, keep what may be of use again, and tell their readers."""
