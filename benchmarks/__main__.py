@@ -22,11 +22,12 @@ import psycopg
 import structlog
 from sqlalchemy import make_url
 
-from benchmarks import discord, engine, history, results, slack, spine, startup
+from benchmarks import affinity, discord, engine, history, results, slack, spine, startup
 from benchmarks.figures import HEAD, Figure
 
 POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
-PARTS = ("startup", "spine", "history", "discord", "slack", "engine")
+PARTS = ("startup", "spine", "history", "discord", "slack", "engine", "affinity")
+_SPINE_TARGETS = {"SQLite": (12.0, 40.0), "PostgreSQL": (18.0, None)}
 _PACKAGES = (
     "celery",
     "redis",
@@ -64,29 +65,40 @@ def main() -> None:
 
 def _measure(part: str, *, quick: bool) -> Iterator[Figure]:
     folder = Path(tempfile.mkdtemp(prefix="pajama-"))
-    samples, messages = (60, 50_000) if quick else (300, 1_000_000)
     try:
         match part:
             case "startup":
                 yield from startup.measure(folder)
-            case "spine":
-                yield from spine.measure(folder, f"sqlite:///{folder / 'spine.db'}", "SQLite", (12.0, 40.0), samples)
-                with _postgres() as url:
-                    if url:
-                        yield from spine.measure(folder, url, "PostgreSQL", (18.0, None), samples)
-            case "history":
-                yield from history.measure(history.folder_url(folder), "SQLite", messages, 10.0, samples)
-                with _postgres() as url:
-                    if url:
-                        yield from history.measure(url, "PostgreSQL", messages, 10.0, samples)
             case "discord":
                 yield from discord.measure(folder, quick=quick)
             case "slack":
                 yield from slack.measure(folder, quick=quick)
             case "engine":
                 yield from engine.measure(quick=quick)
+            case _:
+                for url, name in _databases(f"sqlite:///{folder / f'{part}.db'}"):
+                    yield from _measure_on(part, folder, url, name, quick=quick)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure_on(part: str, folder: Path, url: str, name: str, *, quick: bool) -> Iterator[Figure]:
+    samples, messages = (60, 50_000) if quick else (300, 1_000_000)
+    match part:
+        case "spine":
+            yield from spine.measure(folder, url, name, _SPINE_TARGETS[name], samples)
+        case "history":
+            yield from history.measure(url, name, messages, 10.0, samples)
+        case "affinity":
+            yield from affinity.measure(folder, url, name, (8,) if quick else (4, 16))
+
+
+def _databases(sqlite_url: str) -> Iterator[tuple[str, str]]:
+    """SQLite, and PostgreSQL where one is given."""
+    yield sqlite_url, "SQLite"
+    with _postgres() as url:
+        if url:
+            yield url, "PostgreSQL"
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sqlalchemy import insert, text
 
@@ -112,8 +111,3 @@ _ROWS: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip
 """SQL of each column for message number i, the same on both databases."""
-
-
-def folder_url(folder: Path) -> str:
-    """A SQLite database of its own."""
-    return f"sqlite:///{folder / 'million.db'}"

@@ -32,7 +32,7 @@ from core.models import (
     tables,
 )
 from core.purging import Purged
-from core.turns import in_state
+from core.turn_order import in_state
 from core.values import FinishReason, HandoffState, InboundMessage, Person, Place, RelayKind, Side, TurnState
 from core.workspaces import ChannelSettings, WorkspaceSettings
 

@@ -35,7 +35,8 @@ from core.models import (
     tables,
 )
 from core.prompts import Answer, PromptRecord, Speech, SpeechReference, render_again
-from core.turns import in_state, unpack_token_ids
+from core.turn_order import in_state
+from core.turns import unpack_token_ids
 from core.values import FinishReason, Place, Rating, TurnState, Usage
 
 FORGOTTEN = "[…]"

@@ -138,7 +138,7 @@ class Conversation(Base):
     """One thread, DM or session. `cut_seq` is where the Prompt's history starts; a reset moves both marks.
 
     `channel` is the platform's channel that it lives in, by which its settings are found. While it is `handed_off` a
-    human has it: what is said becomes no Turn.
+    human has it: what is said becomes no Turn. `kv_worker` answered last, at `kv_at`, and may still have its KV.
     """
 
     __tablename__ = "conversation"
@@ -153,6 +153,8 @@ class Conversation(Base):
     cut_seq: Mapped[int] = mapped_column(Integer, default=1)
     reset_seq: Mapped[int] = mapped_column(Integer, default=1)
     handed_off: Mapped[bool] = mapped_column(default=False)
+    kv_worker: Mapped[str | None] = mapped_column(String(200))
+    kv_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
 

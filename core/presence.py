@@ -27,3 +27,10 @@ def ready_workers(client: Any, prefix: str) -> list[WorkerStatus]:
         keys = list(client.scan_iter(match=worker_key(prefix, "*"), count=1000))
         said = [value for value in client.mget(keys) if value] if keys else []
     return sorted(map(WorkerStatus.model_validate_json, said), key=lambda worker: worker.ready_at)
+
+
+def ready_owners(client: Any, prefix: str) -> frozenset[str]:
+    """The names under which ready workers claim. Raises QueueUnavailable."""
+    with translated():
+        keys = client.scan_iter(match=worker_key(prefix, "*"), count=1000)
+        return frozenset(str(key).removeprefix(worker_key(prefix, "")) for key in keys)

@@ -20,7 +20,7 @@ from core.database import insert_new
 from core.handoffs.models import Handoff
 from core.models import Feedback, Message, Participant, Turn, tables
 from core.purging import BATCH, Purged, batches
-from core.turns import in_state
+from core.turn_order import in_state
 from core.values import Person, Place, TurnState
 
 

@@ -76,18 +76,22 @@ class WakeUps:
         # One thread: publishing blocks, and several at once stall an event loop ten times as long.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wake-ups")
 
-    def send(self, turn_id: int | None = None) -> bool:
-        """Call a worker; `turn_id` is a hint only. False where Redis cannot be reached."""
+    def send(self, turn_id: int | None = None, passed_on: int = 0) -> bool:
+        """Call a worker; `turn_id` is a hint only. False where Redis cannot be reached.
+
+        `passed_on`: so many workers have left a Turn to another one at this wake-up.
+        """
+        args = (turn_id, passed_on) if passed_on else (turn_id,)
         try:
-            self._app.send_task(ANSWER_TASK, args=(turn_id,), retry=False, ignore_result=True)
+            self._app.send_task(ANSWER_TASK, args=args, retry=False, ignore_result=True)
         except (OperationalError, RedisError, OSError) as error:
             log.warning("A wake-up could not be sent.", action="wake_up_lost", turn_id=turn_id, reason=str(error))
             return False
         return True
 
-    def send_soon(self, turn_id: int | None = None) -> None:
+    def send_soon(self, turn_id: int | None = None, passed_on: int = 0) -> None:
         """Call a worker from the sending thread, without waiting for it."""
-        self._thread.submit(self.send, turn_id)
+        self._thread.submit(self.send, turn_id, passed_on)
 
     def close(self) -> None:
         """Send what is waiting, then close the connections."""

@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         "or everybody's. What is reused shows in the time to the first token.",
     )
 
+    affinity_s: Annotated[Seconds, Field(ge=0, le=1)] = Field(
+        0.05,
+        description="How long a Turn is left to the worker that has its Conversation's keys and values, if that one is "
+        "ready and free; 0: not at all.",
+    )
+
     metrics_host: str = Field("127.0.0.1", description="Address that a worker's metrics are served on.")
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0, description="Port of a worker's `/metrics`, for Prometheus; 0: none. Each worker of a machine needs its own."

@@ -1,7 +1,6 @@
 """The queue in SQL: claim, lease, fence, heartbeat, finish, release, reap.
 
-Knows the order of Turns: the oldest open one of each Conversation, one at a time; among Workspaces the one with the
-fewest running first, then among Participants. A Celery message only calls a worker here; what is written here decides.
+A Celery message only calls a worker here; what is written here decides, in the order that `core/turn_order.py` knows.
 Every write of a worker is fenced: `fence` grows with each claim, and a worker with an older one has lost the Turn.
 """
 
@@ -13,22 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    ScalarSelect,
-    Subquery,
-    and_,
-    bindparam,
-    exists,
-    func,
-    insert,
-    literal_column,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import and_, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from core.database import Database, insert_new
 from core.errors import FailureCode, LeaseLost
@@ -45,17 +32,10 @@ from core.models import (
     Workspace,
     tables,
 )
+from core.turn_order import NOBODY, Others, in_state, left_to_others, next_queued
 from core.values import FinishReason, SamplingParams, TurnState, Usage
 
 _CLAIM_TRIES = 3
-
-
-def in_state(
-    state: ColumnElement[TurnState] | InstrumentedAttribute[TurnState], *states: TurnState
-) -> ColumnElement[bool]:
-    """The column `state` is one of `states`, written out literally: SQLite uses a partial index only then."""
-    words: list[ColumnElement[TurnState]] = [literal_column(f"'{each}'") for each in states]
-    return state == words[0] if len(words) == 1 else state.in_(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +77,7 @@ class Source:
 class Outcome:
     """How a claimed Turn ended. `prompt` is a PromptRecord as JSON; `cut_seq` is the Conversation's from now on.
 
-    `decided` is what its FAQs gave, where any was asked.
+    `decided` is what its FAQs gave, where any was asked; `kv_worker` keeps the Conversation's KV from now on.
     """
 
     turn_id: int
@@ -117,6 +97,7 @@ class Outcome:
     cut_seq: int | None = None
     timings_ms: dict[str, float] | None = None
     decided: Decided | None = None
+    kv_worker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,51 +125,23 @@ _TURN, _MESSAGE, _REVISION = tables(Turn, Message, MessageRevision)
 _PERSON, _CONVERSATION, _WORKSPACE, _GENERATION = tables(Participant, Conversation, Workspace, Generation)
 
 
-def _running_by(name: str, key: str) -> Subquery:
-    """How many Turns run, by a column of theirs."""
-    turn = _TURN.alias(f"running_by_{name}")
-    running = select(turn.c[key].label("key"), func.count().label("running"))
-    return running.where(in_state(turn.c.state, TurnState.RUNNING)).group_by(turn.c[key]).subquery(name)
-
-
-def _next_queued() -> ScalarSelect[int]:
-    candidate, other = _TURN.alias("candidate"), _TURN.alias("other")
-    workspaces, people = _running_by("workspaces", "workspace_id"), _running_by("people", "participant_id")
-    blocked = exists().where(
-        other.c.conversation_id == candidate.c.conversation_id,
-        in_state(other.c.state, TurnState.QUEUED, TurnState.RUNNING),
-        or_(other.c.seq < candidate.c.seq, in_state(other.c.state, TurnState.RUNNING)),
-    )
+def _claim(*, beside_others: bool) -> ReturningUpdate[Any]:
     return (
-        select(candidate.c.id)
-        .outerjoin(workspaces, workspaces.c.key == candidate.c.workspace_id)
-        .outerjoin(people, people.c.key == candidate.c.participant_id)
-        .where(in_state(candidate.c.state, TurnState.QUEUED), ~blocked)
-        .order_by(
-            func.coalesce(workspaces.c.running, 0),
-            func.coalesce(people.c.running, 0),
-            candidate.c.queued_at,
-            candidate.c.id,
+        update(_TURN)
+        .where(_TURN.c.id == next_queued(beside_others=beside_others))
+        .values(
+            state=TurnState.RUNNING,
+            owner=bindparam("for_owner"),
+            lease_until=bindparam("leased_until"),
+            fence=_TURN.c.fence + 1,
+            attempt=_TURN.c.attempt + 1,
+            started_at=bindparam("now"),
         )
-        .limit(1)
-        .with_for_update(skip_locked=True, of=candidate)
-        .scalar_subquery()
+        .returning(_TURN)
     )
 
 
-_CLAIM = (
-    update(_TURN)
-    .where(_TURN.c.id == _next_queued())
-    .values(
-        state=TurnState.RUNNING,
-        owner=bindparam("for_owner"),
-        lease_until=bindparam("until"),
-        fence=_TURN.c.fence + 1,
-        attempt=_TURN.c.attempt + 1,
-        started_at=bindparam("now"),
-    )
-    .returning(_TURN)
-)
+_CLAIM, _CLAIM_BESIDE_OTHERS, _LEFT = _claim(beside_others=False), _claim(beside_others=True), left_to_others()
 
 _CLAIMED = (
     select(
@@ -219,22 +172,31 @@ _CLAIMED = (
 _ADD_GENERATION = insert(_GENERATION).returning(_GENERATION.c.id)
 
 
-def claim(session: Session, owner: str, lease_s: float, now: datetime) -> ClaimedTurn | None:
+def claim(session: Session, owner: str, lease_s: float, now: datetime, others: Others = NOBODY) -> ClaimedTurn | None:
     """The next Turn for `owner`, or None. In one UPDATE, so that two workers never get the same one.
 
     Raises IntegrityError where another worker got a Turn of the same Conversation in the same moment: try again.
     """
-    values = {"for_owner": owner, "until": now + timedelta(seconds=lease_s), "now": now}
-    turn = session.execute(_CLAIM, values).one_or_none()
+    values = {"for_owner": owner, "leased_until": now + timedelta(seconds=lease_s), "now": now}
+    statement = _CLAIM_BESIDE_OTHERS if others.owners else _CLAIM
+    turn = session.execute(statement, values | (others.values(now) if others.owners else {})).one_or_none()
     return _claimed(session, turn, now) if turn is not None else None
 
 
-def claim_next(database: Database, owner: str, lease_s: float, now: datetime) -> ClaimedTurn | None:
+def claim_next(
+    database: Database, owner: str, lease_s: float, now: datetime, others: Others = NOBODY
+) -> ClaimedTurn | None:
     """`claim` in a transaction of its own, tried again where another worker was in the way."""
     for _ in range(_CLAIM_TRIES):
         with suppress(IntegrityError), database.write() as session:
-            return claim(session, owner, lease_s, now)
+            return claim(session, owner, lease_s, now, others)
     return None
+
+
+def left_for(session: Session, now: datetime, others: Others) -> timedelta | None:
+    """How much longer a Turn is left to one of the Others, the first where there are several. None: there is none."""
+    since = session.scalar(_LEFT, others.values(now)) if others.owners else None
+    return None if since is None else since + timedelta(seconds=others.grace_s) - now
 
 
 def _claimed(session: Session, turn: Any, now: datetime) -> ClaimedTurn:
@@ -329,6 +291,21 @@ _MOVE_CUT = (
 )
 
 
+_UNLOCKED = _CONVERSATION.alias("unlocked")
+# A hint is not worth waiting for whoever has the Conversation: they may wait for the Turn that ends here.
+_KEEP = (
+    update(_CONVERSATION)
+    .where(
+        _CONVERSATION.c.id
+        == select(_UNLOCKED.c.id)
+        .where(_UNLOCKED.c.id == bindparam("of_conversation"))
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    .values(kv_worker=bindparam("worker"), kv_at=bindparam("now"))
+)
+
+
 def finish(session: Session, outcome: Outcome, now: datetime) -> None:
     """End a claimed Turn and its Generation in one transaction. Raises LeaseLost where another fence holds it.
 
@@ -357,6 +334,8 @@ def finish(session: Session, outcome: Outcome, now: datetime) -> None:
     _keep_sources(session, outcome.sources, now)
     if outcome.cut_seq is not None:
         session.execute(_MOVE_CUT, {"of_conversation": ended.conversation_id, "to_seq": outcome.cut_seq})
+    if outcome.kv_worker is not None:
+        session.execute(_KEEP, {"of_conversation": ended.conversation_id, "worker": outcome.kv_worker, "now": now})
     if outcome.decided is not None:
         matches.record(
             session, outcome.generation_id, outcome.turn_id, ended.workspace_id, outcome.decided, now, outcome.text

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ from core.streams import ReplyPublisher
 from core.turns import ClaimedTurn, Outcome
 from core.values import FinishReason, TurnState, Usage
 from core.workspaces import WorkspaceSettings
+from workers.claiming import Claiming
 from workers.draft import Draft, Prepared, params_for
 from workers.faq import FaqDesk
 from workers.generator import Finished, Generator, KvScope
@@ -53,7 +55,7 @@ class Answering:
     def __init__(
         self,
         settings: Settings,
-        owner: str,
+        claiming: Claiming,
         database: Database,
         generator: Generator,
         publisher: ReplyPublisher,
@@ -62,15 +64,18 @@ class Answering:
         faq: FaqDesk,
         ring: Callable[[], None],
     ) -> None:
-        self._settings, self._owner = settings, owner
+        self._settings, self._claiming = settings, claiming
         self._database, self._generator, self._faq = database, generator, faq
         self._publisher, self._wake_ups, self._running = publisher, wake_ups, running
         self._ring = ring
 
-    def answer_next(self) -> bool:
-        """Claim the next Turn and answer it. False where there was none, or where this worker is stopping."""
+    def answer_next(self, turn_id: int | None = None, passed_on: int = 0) -> bool:
+        """Claim the next Turn and answer it. False where there was none for this worker, or where it is stopping.
+
+        The arguments are the wake-up's.
+        """
         with self._running.claiming() as may_claim:
-            claimed = self._claim() if may_claim else None
+            claimed = self._claiming.next(turn_id, passed_on) if may_claim else None
             if claimed is None:
                 return False
             with (
@@ -83,19 +88,12 @@ class Answering:
         self._wake_ups.send_soon()  # the next Turn of this Conversation may be answered now
         return True
 
-    def _claim(self) -> ClaimedTurn | None:
-        try:
-            return turns.claim_next(self._database, self._owner, self._settings.lease_s, _now())
-        except DatabaseUnavailable as error:
-            log.warning("No turn can be claimed.", action="claim_failed", reason=str(error))
-            return None
-
     def _answer(self, claimed: ClaimedTurn, turn: RunningTurn) -> None:
         log.info("A turn was claimed.", action="turn_claimed", attempt=claimed.attempt)
         telling = Telling(self._publisher, claimed)
         telling.begin()
         try:
-            outcome = self._finished(turn, self._outcome(claimed, turn, telling))
+            outcome = self._finished(turn, self._with_kv(self._outcome(claimed, turn, telling)))
         except LeaseLost:
             log.warning("A turn was lost to another worker.", action="lease_lost")
             self._generator.forget(frozenset({claimed.conversation_id}))  # maybe its words were to be forgotten
@@ -109,6 +107,10 @@ class Answering:
             completion_tokens=outcome.usage.completion_tokens,
             timings_ms=outcome.timings_ms,
         )
+
+    def _with_kv(self, outcome: Outcome) -> Outcome:
+        """With who keeps the KV, if the model made it."""
+        return replace(outcome, kv_worker=self._claiming.kv_worker) if outcome.usage.completion_tokens else outcome
 
     def _finished(self, turn: RunningTurn, outcome: Outcome) -> Outcome:
         """Write the Outcome, or, where that cannot be stored, that the Turn failed. Returns what was written."""

@@ -1,4 +1,5 @@
-"""Heartbeat: keeps this worker's leases, hears of cancelled and lost Turns, and says in Redis that it is alive.
+"""Heartbeat: keeps this worker's leases, hears of cancelled and lost Turns, says in Redis that it is alive, and sees who
+else is.
 
 Knows SQL and Redis, each of which may be away: it then says so once, goes on, and says when it is back.
 """
@@ -19,6 +20,7 @@ from core.database import Database
 from core.errors import DatabaseUnavailable
 from core.redis import worker_key
 from core.settings import Settings
+from workers.claiming import Claiming
 from workers.generator import ModelInfo
 from workers.running import RunningTurns
 
@@ -38,12 +40,13 @@ class Heartbeat:
         client: redis.Redis,
         running: RunningTurns,
         info: ModelInfo,
+        claiming: Claiming,
     ) -> None:
         self._settings, self._owner = settings, owner
         self._database, self._client, self._running = database, client, running
         self._key = worker_key(settings.redis_prefix, owner)
         self._ready_at: datetime | None = None
-        self._info = info
+        self._info, self._claiming = info, claiming
         self._down: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -110,6 +113,7 @@ class Heartbeat:
             self._is_down("redis", str(error))
         else:
             self._is_up("redis")
+            self._claiming.look(self._client)
 
     def _is_down(self, service: str, reason: str) -> None:
         if service not in self._down:

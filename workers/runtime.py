@@ -31,6 +31,7 @@ from core.settings import Settings
 from core.streams import Control, ReplyPublisher
 from workers import tasks
 from workers.answering import Answering
+from workers.claiming import Claiming
 from workers.embedding import load_embedder
 from workers.faq import FaqDesk
 from workers.generator import Generator
@@ -125,14 +126,17 @@ class _Worker:
         self._wake_ups = WakeUps(self._celery)
         self._publisher = ReplyPublisher(self._client, settings.redis_prefix, settings.stream_ttl_s)
         self._running = RunningTurns(generator)
-        self._heartbeat = Heartbeat(settings, self._owner, self._database, self._client, self._running, generator.info)
+        claiming = Claiming(settings, self._owner, self._database, self._wake_ups, generator)
+        self._heartbeat = Heartbeat(
+            settings, self._owner, self._database, self._client, self._running, generator.info, claiming
+        )
         self._stop = threading.Event()
         self._draining = False
         self._control = threading.Thread(target=self._listen, name="control", daemon=True)
         self._consumer = threading.Thread(target=self._consume, name="celery", daemon=True)
         answering = Answering(
             settings,
-            self._owner,
+            claiming,
             self._database,
             generator,
             self._publisher,

@@ -9,9 +9,9 @@ from workers.answering import Answering
 
 
 def register(app: Celery, answering: Answering) -> None:
-    """Give `app` the task that wake-ups name. Its argument is a hint that this worker does not need."""
+    """Give `app` the task that wake-ups name. The Turn's id is a hint that this worker does not need."""
 
-    def answer(turn_id: int | None = None) -> None:
-        answering.answer_next()
+    def answer(turn_id: int | None = None, passed_on: int = 0) -> None:
+        answering.answer_next(turn_id, passed_on)
 
     app.task(name=ANSWER_TASK, ignore_result=True)(answer)

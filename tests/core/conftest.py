@@ -11,6 +11,7 @@ import pytest
 from core import conversations, turns
 from core.conversations import QueueLimits, Received
 from core.database import Database
+from core.turn_order import NOBODY, Others
 from core.turns import ClaimedTurn, Outcome
 from core.values import FinishReason, InboundMessage, Person, Place, TurnState
 
@@ -40,11 +41,16 @@ class Chat:
         with self.database.write() as session:
             return conversations.receive(session, message, message.text, limits, self.now)
 
-    def claim(self, owner: str = "me") -> ClaimedTurn | None:
-        return turns.claim_next(self.database, owner, LEASE_S, self.now)
+    def claim(self, owner: str = "me", others: Others = NOBODY) -> ClaimedTurn | None:
+        return turns.claim_next(self.database, owner, LEASE_S, self.now, others)
 
-    def claimed(self, owner: str = "me") -> ClaimedTurn:
-        claimed = self.claim(owner)
+    def left_for(self, others: Others) -> float | None:
+        with self.database.read() as session:
+            left = turns.left_for(session, self.now, others)
+        return None if left is None else left.total_seconds()
+
+    def claimed(self, owner: str = "me", others: Others = NOBODY) -> ClaimedTurn:
+        claimed = self.claim(owner, others)
         assert claimed is not None
         return claimed
 

