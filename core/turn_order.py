@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    Alias,
     ColumnElement,
+    FromClause,
     ScalarSelect,
     Select,
     Subquery,
@@ -102,7 +102,7 @@ def _running_by(name: str, key: str) -> Subquery:
     return running.where(in_state(turn.c.state, TurnState.RUNNING)).group_by(turn.c[key]).subquery(name)
 
 
-def _blocked(candidate: Alias) -> ColumnElement[bool]:
+def _blocked(candidate: FromClause) -> ColumnElement[bool]:
     """An earlier Turn of its Conversation is open, or any of it runs."""
     other = _TURN.alias("other")
     return exists().where(
@@ -112,12 +112,12 @@ def _blocked(candidate: Alias) -> ColumnElement[bool]:
     )
 
 
-def _claimable_since(candidate: Alias) -> ColumnElement[datetime]:
+def _claimable_since(candidate: FromClause) -> ColumnElement[datetime]:
     """When it was queued, or when the Turn before it ended, if that was later."""
     return case((_CONVERSATION.c.kv_at > candidate.c.queued_at, _CONVERSATION.c.kv_at), else_=candidate.c.queued_at)
 
 
-def _with_left(query: Select[Any], candidate: Alias, *, left: bool) -> Select[Any]:
+def _with_left(query: Select[Any], candidate: FromClause, *, left: bool) -> Select[Any]:
     """Only the candidates that are left to one of the Others, or only the rest.
 
     One that seems to be from the future is not: of two clocks one is wrong then, and it might be left for long.
