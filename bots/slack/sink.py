@@ -99,6 +99,7 @@ class SlackSink(ReplySink):
         self._streams: dict[str, _Stream] = {}
         self._plain: set[str] = set()  # messages that are known to be no open streams
         self._growing: set[str] = set()  # those of them that grow all the same
+        self._shared: set[str] = set()  # the names of files that this sink has put there
         self._way: _Way | None = None
         self._looks_first = turn.state.ended  # a bot that ended may have told its end
 
@@ -172,7 +173,7 @@ class SlackSink(ReplySink):
 
         whole = await self._first_taken(self._bodies(chunk) if chunk.final else self._placeholders(chunk), post)
         self._plain.add(ts)
-        await self._attach(chunk, whole=whole, looks_first=False)
+        await self._attach(chunk, whole=whole)
         return message_id(self._target.channel, ts)
 
     # While it grows
@@ -215,11 +216,11 @@ class SlackSink(ReplySink):
     # At its end
 
     async def _finish(self, ts: str, chunk: Chunk) -> None:
-        whole, looks_first = True, ts not in self._plain and ts not in self._streams
+        whole, left = True, ts not in self._plain and ts not in self._streams
         if not await self._stop(ts, chunk):
             await self._close(ts)
             whole = await self._update(ts, chunk)
-        await self._attach(chunk, whole=whole, looks_first=looks_first)
+        await self._attach(chunk, whole=whole, left=left)
 
     async def _stop(self, ts: str, chunk: Chunk) -> bool:
         """End a stream with the rest of its text; False where that cannot be, or it is none."""
@@ -261,14 +262,18 @@ class SlackSink(ReplySink):
     async def _update(self, ts: str, chunk: Chunk) -> bool:
         return await self._first_taken(self._bodies(chunk), lambda arguments: self._writer.update(ts, arguments))
 
-    async def _attach(self, chunk: Chunk, *, whole: bool, looks_first: bool) -> None:
-        """What is too long for messages, as a file below its beginning."""
+    async def _attach(self, chunk: Chunk, *, whole: bool, left: bool = False) -> None:
+        """What is too long for messages, as a file below its beginning, once.
+
+        `left`: a process that ended has written the message, and may have come as far as the file.
+        """
         content = chunk.whole if chunk.whole is not None or whole else chunk.text
-        if content is None or not chunk.final:
-            return
         name = f"{chunk.nonce}.md"
-        if not (looks_first and await self._thread.has_file(name)):
+        if content is None or not chunk.final or name in self._shared:
+            return
+        if not (left and await self._thread.has_file(name)):
             await self._writer.share(name, _FILE_TITLE, content.encode())
+        self._shared.add(name)
 
     # What a message holds
 

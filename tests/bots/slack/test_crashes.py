@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as trying
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -126,13 +126,15 @@ class Kill:
         return len(self._slack.faults.struck) > self._before
 
 
-async def deliver_with_kills(bot: Bot, delivery: Delivery, kills: list[tuple[int, bool]]) -> int:
-    """Ask, end the bot at each of the calls and start it anew. How many of the ends fell into the delivery."""
+async def deliver_with_kills(
+    bot: Bot, delivery: Delivery, kills: list[tuple[int, bool]], method: str | None = None
+) -> int:
+    """Ask, end the bot at each of the calls, perhaps of one method, and start it anew. How many ends fell into it."""
     fallen = 0
     await until_looked_back()
     await bot.settled()
     for number, (call, work_done) in enumerate(kills):
-        kill = Kill(bot.slack, call, work_done=work_done)
+        kill = Kill(bot.slack, call, work_done=work_done, method=method)
         beginning = asyncio.create_task(bot.start() if number else delivery.ask())  # a start may be killed too
         opening = asyncio.create_task(delivery.until_shown_or(kill.fell))
         fell = await kill.until_fell_or(delivery)
@@ -196,12 +198,24 @@ def scene(bot: Bot, worker: ScriptedWorker, acme: Team, database: Database) -> S
 
 @pytest.mark.usefixtures("_quick")
 @trying(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@example(lines=ENDLESS, kills=[(2, False), (7, True), (1, True)])
 @given(
-    lines=st.sampled_from([SHORT, LONG]),  # ENDLESS too, once it is known why its file can stand there twice
+    lines=st.sampled_from([SHORT, LONG, ENDLESS]),
     kills=st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=1, max_size=3),
 )
 async def test_several_ends_in_one_delivery(scene: Scene, lines: int, kills: list[tuple[int, bool]]) -> None:
     await deliver_with_kills(scene.bot, scene.delivery(lines), kills)
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_a_file_is_there_once_where_the_end_fell_before_its_message(
+    bot: Bot, worker: ScriptedWorker, acme: Team, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(budget.RATES, START, budget.Rate(1, 600.0))
+    assert await SendBudget(bot.service, acme.id).spare(START), "and none from now on"
+    delivery = Delivery(new_dm(acme), worker, database, ENDLESS)
+    last = sink.MAX_CHUNKS - 1
+    assert await deliver_with_kills(bot, delivery, [(last, False)], method=POST) == 1
 
 
 # A process
