@@ -1,25 +1,33 @@
-"""Courier: delivers Turns in the background, one task each, to the end.
+"""Courier: delivers Turns in the background, one task each, to the end, and each of them in one process.
 
 Knows Turns and how to get a ReplySink for one; knows no platform. Events of a platform are handled at once and their
-answers come when they come: that is what runs here.
+answers come when they come: that is what runs here. A Turn is leased while it is on its way, so that of several
+processes one brings it, and another once the lease of one that ended is over.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, nullcontext, suppress
 
 import structlog
 
 from bots.delivery import ReplySink, deliver_surely
 from bots.patience import Telling, tell_wait
+from core.errors import QueueUnavailable, ServiceUnavailable
 from core.history import TurnView
 from core.service import Service
 from core.tasks import end
 from core.values import Place, TurnState
 
 log = structlog.get_logger(__name__)
+
+LEASE_S = 4.0
+"""How long nobody takes over what a process was doing that ended without a word."""
+
+LOOK_S = 1.0
+"""How often leases are renewed, and what others left is looked for."""
 
 SinkFor = Callable[[TurnView], AbstractAsyncContextManager[ReplySink]]
 """The place where a Turn's answer goes, opened for as long as it is delivered."""
@@ -35,10 +43,12 @@ class Courier:
         self, service: Service, sink_for: SinkFor, waiting: Waiting = nullcontext, telling: Telling | None = None
     ) -> None:
         self._service, self._sink_for, self._waiting, self._telling = service, sink_for, waiting, telling
+        self._leases = service.new_leases()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._newest: dict[Place, asyncio.Task[None]] = {}
         self._again: dict[int, TurnView] = {}
-        self._left: set[int] = set()  # what nobody had delivered at the last look
+        self._leased: set[int] = set()
+        self._left: set[int] = set()  # what was not on its way here at the last look
 
     def deliver(self, turn: TurnView) -> None:
         """Deliver the Turn, after those of its Conversation that are on their way.
@@ -58,26 +68,23 @@ class Courier:
             task.add_done_callback(lambda _: told.cancel())
 
     async def resume(self, platform: str) -> int:
-        """Deliver what a bot of `platform` that ended has left, finished or not. Returns how many Turns that are."""
-        turns = [*await self._service.open_turns(platform), *await self._service.undelivered(platform)]
-        waiting = {turn.turn_id: turn for turn in turns}
-        for _, turn in sorted(waiting.items()):
-            self.deliver(turn)
-        return len(waiting)
+        """Deliver what a bot of `platform` that ended has left, finished or not. Returns how many Turns that are.
 
-    async def take_over(self, platform: str) -> int:
-        """Deliver what was undelivered at the last look already: the bot that was to do it has ended.
-
-        While one bot takes over from another both are told of a message, and only the first to store it delivers it.
-        Returns how many Turns that are.
+        What another process has is waited for, until it is delivered or left: what is said after it comes after it.
         """
-        undelivered = {turn.turn_id: turn for turn in await self._service.undelivered(platform)}
-        left = {turn_id: turn for turn_id, turn in sorted(undelivered.items()) if turn_id not in self._tasks}
-        taken = [turn for turn_id, turn in left.items() if turn_id in self._left]
-        self._left = set(left)
-        for turn in taken:
-            self.deliver(turn)
-        return len(taken)
+        waiting = await self._service.waiting(platform)
+        return await self._take(waiting, await self._hold(waiting))
+
+    async def keep(self, platform: str) -> None:
+        """Keep others from what is on its way here, and take over what they leave; without end."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self._renew()
+                if taken := await self._take_over(platform):
+                    log.info("Answers of another bot are delivered.", action="taken_over", turns=taken)
+            except ServiceUnavailable as error:
+                log.warning("What others left is not known.", action="take_over_failed", reason=str(error))
 
     async def settled(self) -> None:
         """Wait until nothing is on its way."""
@@ -87,10 +94,59 @@ class Courier:
     async def close(self) -> None:
         """Let go of everything; the next start delivers it."""
         await end(*self._tasks.values())
+        await self._give_back(list(self._leased))
+
+    async def _take_over(self, platform: str) -> int:
+        """Deliver what was not on its way at the last look already: what has come since is whose who stored it."""
+        waiting = set(await self._service.waiting(platform)) - self._tasks.keys()
+        left, self._left = waiting & self._left, waiting
+        held = await self._hold(left)
+        return await self._take(held, held)
+
+    async def _take(self, turn_ids: Collection[int], held: set[int]) -> int:
+        """Deliver them, as they are now that some of them are `held`. Returns how many are not delivered yet."""
+        turns = await self._service.turns(turn_ids) if turn_ids else []
+        waiting = [turn for turn in turns if turn.delivered_at is None]
+        for turn in waiting:
+            self.deliver(turn)
+        await self._give_back(held - {turn.turn_id for turn in waiting})
+        return len(waiting)
+
+    async def _ours(self, turn: TurnView) -> TurnView | None:
+        """The Turn, once no other process has it; None where it is delivered by then."""
+        if await self._hold([turn.turn_id]):
+            return turn
+        while not await self._hold([turn.turn_id]):  # noqa: ASYNC110 - nothing tells of a lease that ends
+            await asyncio.sleep(LOOK_S)
+        now = await self._service.turn_status(turn.turn_id)
+        return now if now.delivered_at is None else None
+
+    async def _renew(self) -> None:
+        """Hold on to what is on its way here, and let go of what another has taken over: this process slept too long."""
+        leased = set(self._leased)
+        for turn_id in leased - await self._hold(leased):
+            self._leased.discard(turn_id)
+            if (task := self._tasks.get(turn_id)) is not None and task.cancel():
+                log.warning("Another bot delivers a turn.", action="delivery_lease_lost", turn_id=turn_id)
+
+    async def _hold(self, turn_ids: Collection[int]) -> set[int]:
+        """Lease them; those that are this process's to deliver: all, where Redis does not say."""
+        names = {_lease(turn_id): turn_id for turn_id in turn_ids}
+        try:
+            held = {names[name] for name in await self._leases.take(list(names), LEASE_S)}
+        except QueueUnavailable:
+            held = set(turn_ids)
+        self._leased |= held
+        return held
+
+    async def _give_back(self, turn_ids: Collection[int]) -> None:
+        self._leased.difference_update(turn_ids)
+        with suppress(QueueUnavailable):  # they end by themselves
+            await self._leases.release([_lease(turn_id) for turn_id in turn_ids])
 
     async def _run(self, turn: TurnView, before: asyncio.Task[None] | None, until_open: ExitStack) -> None:
-        following: TurnView | None = turn
         try:
+            following = await self._ours(turn)
             if before is not None:
                 await asyncio.wait({before})
             while following is not None:
@@ -102,9 +158,15 @@ class Courier:
             log.exception("A delivery failed.", action="delivery_crashed", turn_id=turn.turn_id)
         finally:
             self._forget(turn)
+        if turn.turn_id not in self._tasks:
+            await self._give_back([turn.turn_id])
 
     def _forget(self, turn: TurnView) -> None:
         task = self._tasks.pop(turn.turn_id, None)
         self._again.pop(turn.turn_id, None)
         if self._newest.get(turn.place) is task:
             self._newest.pop(turn.place, None)
+
+
+def _lease(turn_id: int) -> str:
+    return f"delivery-{turn_id}"

@@ -1,17 +1,16 @@
 """What was said: as Speech for the next Prompt, as views for people, and as the Prompt that the model saw.
 
-Reads only. Every function but `turn_view`, `undelivered` and `open_turns`, which serve the work inside a bot process,
-is given the place or the Workspace it may read.
+Reads only. Every function but `turn_view`, `turn_views` and `waiting`, which serve the work inside a bot process, is given the place or the Workspace it may read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, bindparam, select, union_all
 from sqlalchemy.orm import Session
 
 from core import recipes
@@ -208,22 +207,17 @@ _PAGE = (
     .order_by(_TURN.c.seq.desc())
     .limit(bindparam("most"))
 )
-_UNDELIVERED = (
-    _VIEWS.where(
-        _WORKSPACE.c.platform == bindparam("on_platform"),
-        _TURN.c.delivered_at.is_(None),
-        in_state(_TURN.c.state, *(state for state in TurnState if state.ended)),
-    )
-    .order_by(_TURN.c.id)
-    .limit(bindparam("most"))
+_THESE = _VIEWS.where(_TURN.c.id.in_(bindparam("these_turns", expanding=True))).order_by(_TURN.c.id)
+_ON_PLATFORM = (
+    select(_TURN.c.id)
+    .join(_WORKSPACE, _WORKSPACE.c.id == _TURN.c.workspace_id)
+    .where(_WORKSPACE.c.platform == bindparam("on_platform"))
 )
-_OPEN = (
-    _VIEWS.where(
-        _WORKSPACE.c.platform == bindparam("on_platform"),
-        in_state(_TURN.c.state, *(state for state in TurnState if not state.ended)),
-    )
-    .order_by(_TURN.c.id)
-    .limit(bindparam("most"))
+_WAITING = union_all(  # not one condition: each half has an index of its own
+    _ON_PLATFORM.where(in_state(_TURN.c.state, *(state for state in TurnState if not state.ended))),
+    _ON_PLATFORM.where(
+        _TURN.c.delivered_at.is_(None), in_state(_TURN.c.state, *(state for state in TurnState if state.ended))
+    ),
 )
 _OF_MESSAGE = (
     _VIEWS.where(
@@ -292,14 +286,14 @@ def turn_view(session: Session, turn_id: int) -> TurnView:
     return _views(session, [row])[0]
 
 
-def undelivered(session: Session, platform: str, limit: int) -> list[TurnView]:
-    """Turns of a platform that ended while nobody delivered them, oldest first."""
-    return _views(session, session.execute(_UNDELIVERED, {"on_platform": platform, "most": limit}).all())
+def turn_views(session: Session, turn_ids: Collection[int]) -> list[TurnView]:
+    """These Turns, as many as there are, oldest first."""
+    return _views(session, session.execute(_THESE, {"these_turns": list(turn_ids)}).all())
 
 
-def open_turns(session: Session, platform: str, limit: int) -> list[TurnView]:
-    """Turns of a platform that are queued or running, oldest first."""
-    return _views(session, session.execute(_OPEN, {"on_platform": platform, "most": limit}).all())
+def waiting(session: Session, platform: str) -> list[int]:
+    """Turns of a platform that are not delivered, ended or not, oldest first."""
+    return sorted(session.scalars(_WAITING, {"on_platform": platform}))
 
 
 def turn_of_message(session: Session, platform: str, workspace: str, external_id: str) -> TurnView | None:

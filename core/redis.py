@@ -94,6 +94,11 @@ def rate_key(prefix: str, name: str) -> str:
     return f"{prefix}:rate:{name}"
 
 
+def lease_key(prefix: str, name: str) -> str:
+    """Which process does something."""
+    return f"{prefix}:lease:{name}"
+
+
 def celery_prefix(prefix: str) -> str:
     """Prefix of Celery's own keys."""
     return f"{prefix}:celery:"

@@ -33,6 +33,7 @@ from core.faq.finding import Choice
 from core.handoffs import states, triggers
 from core.handoffs.door import Handoffs
 from core.history import Explanation, TurnView, Which
+from core.leases import Leases
 from core.models import Turn
 from core.presence import WorkerStatus, ready_workers
 from core.privacy import Forgotten, PrivacyNotice
@@ -94,6 +95,10 @@ class Service:
     def database(self) -> AsyncDatabase:
         """The database, for what a platform keeps in tables of its own."""
         return self._database
+
+    def new_leases(self) -> Leases:
+        """Leases for one more owner."""
+        return Leases(self._client, self._settings.redis_prefix)
 
     @cached_property
     def faq_office(self) -> FaqOffice:
@@ -345,13 +350,13 @@ class Service:
         """How many queued Turns are older; 0 for one that does not wait."""
         return await self._database.read(conversations.queue_position, turn_id)
 
-    async def undelivered(self, platform: str, limit: int = 1000) -> list[TurnView]:
-        """Turns that ended while nobody delivered them, oldest first."""
-        return await self._database.read(history.undelivered, platform, limit)
+    async def waiting(self, platform: str) -> list[int]:
+        """Turns whose answer, come or to come, the person does not have, oldest first."""
+        return await self._database.read(history.waiting, platform)
 
-    async def open_turns(self, platform: str, limit: int = 1000) -> list[TurnView]:
-        """Turns that are queued or running, oldest first."""
-        return await self._database.read(history.open_turns, platform, limit)
+    async def turns(self, turn_ids: Collection[int]) -> list[TurnView]:
+        """These Turns, as many as there are, oldest first."""
+        return await self._database.read(history.turn_views, turn_ids)
 
     async def turn_of_message(self, platform: str, workspace: str, external_id: str) -> TurnView | None:
         """The Turn that a message of ours on the platform is part of the answer to; None for any other message."""

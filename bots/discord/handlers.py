@@ -62,7 +62,7 @@ class Handlers:
         self.messages = Messages(client, service, self.courier, rooms, attachments, self.typing, locales, handoffs)
         self.interactions = Interactions(client, service, self.courier, rooms, attachments, locales, handoffs)
         self._relayer = Relayer(service, PLATFORM, handoffs)
-        self._relaying: asyncio.Task[None] | None = None
+        self._working: list[asyncio.Task[None]] = []
         self.listening = Listening(client, service)
         self._backfill = Backfill(client, service, self.messages, self.listening)
         self._started = False
@@ -89,7 +89,10 @@ class Handlers:
         await self._say_connected()
         waiting = await once_there(lambda: self.courier.resume(PLATFORM))
         log.info("Answers of before are delivered.", action="discord_resumed", turns=waiting)
-        self._relaying = asyncio.create_task(self._relayer.run(), name="discord-relaying")
+        self._working = [
+            asyncio.create_task(self.courier.keep(PLATFORM), name="discord-keeping"),
+            asyncio.create_task(self._relayer.run(), name="discord-relaying"),
+        ]
         await once_there(self._backfill.run)
         await register_commands(self._client, self._service)
 
@@ -100,25 +103,17 @@ class Handlers:
             await once_there(self._backfill.run)
 
     async def beat(self) -> None:
-        """Say again and again that the bot is connected, while it is, and take over what others left; without end."""
+        """Say again and again that the bot is connected, while it is; without end."""
         while True:
             if self._client.is_ready() and not self._client.is_closed():
                 await self._say_connected()
                 await self.listening.note()
-                await self._take_over()
             await asyncio.sleep(BEAT_S)
 
     async def close(self) -> None:
         """Let go of everything; the next start brings it."""
-        await end(self._relaying)
+        await end(*self._working)
         await self.courier.close()
-
-    async def _take_over(self) -> None:
-        try:
-            if taken := await self.courier.take_over(PLATFORM):
-                log.info("Answers of another bot are delivered.", action="taken_over", turns=taken)
-        except ServiceUnavailable as error:
-            log.warning("What others left is not known.", action="take_over_failed", reason=str(error))
 
     async def _say_connected(self) -> None:
         try:

@@ -40,9 +40,8 @@ class Handlers:
         self._desks = Desks(settings, service, session, tokens)
         self.errands = Errands()
         self._backfill, self._heard = Backfill(service, self._desks), Heard(service)
-        self._looking_back: asyncio.Task[int] | None = None
         self._relayer = Relayer(service, PLATFORM, EveryWorkspace(self._desks.handoffs_of))
-        self._relaying: asyncio.Task[None] | None = None
+        self._working: list[asyncio.Task[Any]] = []
         self._changed = asyncio.Event()
 
     async def desk(self, body: Json) -> Desk:
@@ -83,7 +82,7 @@ class Handlers:
 
     async def close(self) -> None:
         """Let go of everything; the next start takes it up."""
-        await end(self._looking_back, self._relaying)
+        await end(*self._working)
         await self.errands.close()
         await self._desks.courier.close()
 
@@ -105,8 +104,11 @@ class Handlers:
             else:
                 log.info("Answers of before are delivered.", action="slack_resumed", turns=waiting)
                 break
-        self._looking_back = asyncio.create_task(self._backfill.run(), name="slack-backfill")
-        self._relaying = asyncio.create_task(self._relayer.run(), name="slack-relaying")
+        self._working = [
+            asyncio.create_task(self._backfill.run(), name="slack-backfill"),
+            asyncio.create_task(self._desks.courier.keep(PLATFORM), name="slack-keeping"),
+            asyncio.create_task(self._relayer.run(), name="slack-relaying"),
+        ]
 
     async def beat(self) -> None:
         """Say again and again that the bot listens, or that there is nobody to listen to; without end."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bots import courier as couriers
 from bots import replies
 from bots.courier import Courier
 from bots.delivery import deliver, deliver_surely, nonce, notice_nonce
@@ -21,9 +22,11 @@ from core.deliveries import DeliveryView
 from core.errors import FailureCode
 from core.history import TurnView
 from core.service import Service
+from core.tasks import end
 from core.values import DeliveryState, InboundMessage, TurnState
 from tests.bots.asking import PERSON, ask, lose_the_worker, place
 from tests.bots.channel import LIMIT, Channel, ChannelSink, Crash, Crashed
+from tests.bots.looking import eventually
 from tests.bots.scripted_worker import Failure, Gate, ScriptedWorker
 
 WORDS = [f"word {number}. " for number in range(40)]
@@ -41,6 +44,21 @@ def channel() -> Channel:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQL is asked sooner."""
     monkeypatch.setattr(replies, "QUIET_S", 0.05)
+
+
+@pytest.fixture
+def quick_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ended is noticed at once."""
+    monkeypatch.setattr(couriers, "LEASE_S", 0.1)
+    monkeypatch.setattr(couriers, "LOOK_S", 0.02)
+
+
+async def die() -> None:
+    """End as a process does that is killed: nothing is given back."""
+    on_their_way = [task for task in asyncio.all_tasks() if task.get_name().startswith("deliver-")]
+    for task in on_their_way:
+        task.cancel()
+    await asyncio.gather(*on_their_way, return_exceptions=True)
 
 
 async def ended(service: Service, turn: TurnView) -> TurnView:
@@ -119,7 +137,7 @@ class TestDelivering:
             DeliveryView(index, DeliveryState.SENT, message_id) for index, message_id in enumerate(channel.messages)
         ]
         assert (await service.turn_status(turn.turn_id)).delivered_at is not None
-        assert await service.undelivered("discord") == []
+        assert await service.waiting("discord") == []
 
     async def test_an_answer_is_edited_while_it_grows_no_more_often_than_the_platform_allows(
         self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate
@@ -304,7 +322,7 @@ class TestResuming:
         await courier.resume("discord")
         await courier.settled()
         assert (gone.shown(), channel.shown()) == ([], ["You said: hello"])
-        assert await service.undelivered("discord") == []
+        assert await service.waiting("discord") == []
 
     async def test_an_answer_that_is_refused_in_its_middle_is_noted_at_its_end_and_never_tried_again(
         self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate
@@ -386,6 +404,67 @@ class TestCourier:
         await courier.settled()
         assert waiting == set()
         assert opened == [("slow", {"slow", "next"}), ("next", {"next"})][: 1 if ends == "let go of" else 2]
+
+    async def test_what_is_on_its_way_in_one_process_is_left_alone_by_the_others(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate, quick_leases: None
+    ) -> None:
+        courier, other = (Courier(service, lambda turn: nullcontext(ChannelSink(channel))) for _ in range(2))
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        courier.deliver(await ask(service, "slow"))
+        await channel.until("alpha")
+        keeping = asyncio.create_task(courier.keep("discord"))
+        await other.resume("discord")
+        edits = channel.edits
+        gate.set()
+        await courier.settled()
+        after = channel.edits
+        await other.settled()
+        await end(keeping)
+        assert (channel.shown(), channel.edits) == (["alpha omega"], after)
+        assert after > edits
+
+    async def test_what_is_said_after_it_waits_for_what_another_process_has(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, quick_leases: None
+    ) -> None:
+        first = await ended(service, await ask(service, "one"))
+        await service.new_leases().take([f"delivery-{first.turn_id}"], couriers.LEASE_S)  # and it ends
+        courier = Courier(service, lambda turn: nullcontext(ChannelSink(channel)))
+        await courier.resume("discord")
+        courier.deliver(await ask(service, "two"))
+        await courier.settled()
+        assert channel.shown() == ["You said: one", "You said: two"]
+
+    async def test_what_a_process_did_that_ended_is_taken_over_by_another_that_looks(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate, quick_leases: None
+    ) -> None:
+        courier, other = (Courier(service, lambda turn: nullcontext(ChannelSink(channel))) for _ in range(2))
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        courier.deliver(await ask(service, "slow"))
+        await channel.until("alpha")
+        await die()
+        keeping = asyncio.create_task(other.keep("discord"))
+        gate.set()
+        await channel.until("omega")
+        await other.settled()
+        await end(keeping)
+        assert channel.shown() == ["alpha omega"]
+        assert await service.waiting("discord") == []
+
+    async def test_a_process_that_slept_lets_go_of_what_another_has_taken_over(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate, quick_leases: None
+    ) -> None:
+        courier, other = (Courier(service, lambda turn: nullcontext(ChannelSink(channel))) for _ in range(2))
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        courier.deliver(await ask(service, "slow"))
+        await channel.until("alpha")
+        await other.resume("discord")
+        await eventually(lambda: channel.edits)  # it has the lease now
+        keeping = [asyncio.create_task(each.keep("discord")) for each in (courier, other)]
+        await courier.settled()
+        gate.set()
+        await other.settled()
+        await end(*keeping)
+        assert channel.shown() == ["alpha omega"]
 
     async def test_what_is_let_go_of_is_delivered_at_the_next_start(
         self, service: Service, worker: ScriptedWorker, channel: Channel, gate: Gate

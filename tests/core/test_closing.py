@@ -6,7 +6,7 @@ import pytest
 
 from core import closing, privacy
 from core.errors import LeaseLost
-from core.history import conversation_view, turn_view, undelivered
+from core.history import conversation_view, turn_view, waiting
 from core.models import Turn
 from core.values import Person, Place, TurnState
 from tests.core.conftest import Chat
@@ -31,7 +31,7 @@ def test_what_waits_and_what_runs_ends_and_what_was_said_stays(chat: Chat) -> No
             (TurnState.CANCELLED, "words of running"),
             (TurnState.CANCELLED, "words of waiting"),
         ]
-        assert undelivered(session, "web", 10) == []
+        assert waiting(session, "web") == []
     with pytest.raises(LeaseLost):
         chat.finish(claimed)
     assert chat.claim() is None

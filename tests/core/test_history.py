@@ -114,16 +114,18 @@ def test_pages_go_back_from_the_newest(chat: Chat) -> None:
     assert [view.event_id for view in older + newest] == ["m1", "m2", "m3", "m4"]
 
 
-def test_ended_turns_wait_for_delivery_until_they_are_marked(chat: Chat) -> None:
+def test_turns_wait_for_delivery_from_the_question_until_they_are_marked(chat: Chat) -> None:
     from core import deliveries
 
     chat.say("m")
     claimed = chat.claimed()
+    with chat.database.read() as session:
+        assert history.waiting(session, "web") == [claimed.turn_id]
     chat.finish(claimed)
     with chat.database.write() as session:
-        assert [view.turn_id for view in history.undelivered(session, "web", 10)] == [claimed.turn_id]
-        assert history.undelivered(session, "discord", 10) == []
+        assert history.waiting(session, "web") == [claimed.turn_id]
+        assert history.waiting(session, "discord") == []
         assert deliveries.delivered(session, claimed.turn_id, claimed.fence, chat.now)
-        assert history.undelivered(session, "web", 10) == []
+        assert history.waiting(session, "web") == []
         conversations.regenerate(session, chat.message("m").place, Person(id="p"), claimed.turn_id, chat.now)
         assert not deliveries.delivered(session, claimed.turn_id, claimed.fence, chat.now), "asked again meanwhile"

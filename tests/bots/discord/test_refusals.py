@@ -9,7 +9,8 @@ import pytest
 import structlog
 from sqlalchemy import update
 
-from bots.discord import handlers, sinks
+from bots import courier
+from bots.discord import sinks
 from bots.texts import text
 from core.database import Database
 from core.models import Workspace
@@ -216,7 +217,7 @@ class TestTwoBots:
 
     @pytest.fixture(autouse=True)
     def _often(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(handlers, "BEAT_S", 0.05)
+        monkeypatch.setattr(courier, "LOOK_S", 0.05)
 
     @pytest.fixture
     async def second(self, bot: Bot, settings: Settings, discord: StandInDiscord) -> AsyncIterator[Bot]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from bots import courier
 from bots.slack import sink, sinks, wire
 from bots.slack.budget import START, UPDATE, SendBudget
 from bots.texts import text
 from core.service import Service
+from tests.bots.looking import eventually
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 from tests.bots.slack.conftest import Bot
 from tests.bots.slack.standin.channel import Channel
@@ -85,6 +89,24 @@ class TestASecondStream:
         gates[1].set()
         await bot.settled()
         assert [answer.read for answer in dm.answers] == ["alpha beta gamma"]
+
+
+class TestASecondProcess:
+    async def test_it_leaves_the_streams_of_the_first_alone_when_it_starts(
+        self, bot: Bot, worker: ScriptedWorker, slack: StandInSlack, dm: Channel, ann: User, service: Service,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(courier, "LOOK_S", 0.05)
+        gates = await write_slowly(dm, worker, ann, ["alpha ", "beta"])
+        await dm.until("alpha")
+        second = Bot(bot.settings, service, slack)
+        await second.start(connections=2)
+        await eventually(lambda: [task.get_name() for task in asyncio.all_tasks()].count("slack-beat") == 2)
+        gates[0].set()
+        await bot.settled()
+        await second.stop()
+        assert [(answer.read, answer.stream is not None) for answer in dm.answers] == [("alpha beta", True)]
+        assert len(slack.requests_to("chat.stopStream")) == 1 and not slack.requests_to("conversations.replies")
 
 
 class TestAnEndBeforeItsTime:

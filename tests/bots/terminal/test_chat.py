@@ -236,7 +236,7 @@ class TestEarlierTurns:
         async with chatting(service, screen := Screen()):
             pass
         assert screen.getvalue().count("You said: hello") == 1
-        assert await service.undelivered("terminal") == []
+        assert await service.waiting("terminal") == []
 
 
 class TestAskOnce:
@@ -244,7 +244,7 @@ class TestAskOnce:
         turn = await ask_once(service, "hello")
         assert not isinstance(turn, str) and turn.answer is not None
         assert (turn.state, turn.answer.text) == (TurnState.DONE, "You said: hello")
-        assert await service.undelivered("terminal") == []
+        assert await service.waiting("terminal") == []
 
     async def test_a_failed_turn_is_given_too(self, service: Service, worker: ScriptedWorker) -> None:
         worker.script["fail"] = [Failure(FailureCode.ENGINE)]
