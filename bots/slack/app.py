@@ -1,7 +1,8 @@
 """The Bolt app: which events go where. Knows no Turn.
 
 What people say is stored before it is acknowledged, so that nothing is lost that Slack believes to be taken; an event
-that cannot be stored is not acknowledged, and Slack tells it again. Everything else is done after the acknowledgement.
+that cannot be stored is not acknowledged, and Slack tells it again. What they do with commands and buttons is done before:
+where that fails, Slack says so. All the rest comes after the acknowledgement.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def make_app(settings: Settings, client: AsyncWebClient, tokens: Tokens, handler
 
 def _listen_to_events(app: AsyncApp, handlers: Handlers) -> None:
     """What is stored before it is acknowledged."""
-    stored, start = handlers.errands.stored, handlers.errands.start
+    stored, done, start = handlers.errands.stored, handlers.errands.done, handlers.errands.start
 
     @app.event("app_mention")
     @app.event({"type": "message", "subtype": None})
@@ -107,7 +108,7 @@ def _listen_to_events(app: AsyncApp, handlers: Handlers) -> None:
 
     @app.event("agent_session_stopped")
     async def stopped(body: Json) -> None:
-        start(_at_desk(handlers, body, lambda desk: desk.interactions.stopped(body)))
+        await done(_at_desk(handlers, body, lambda desk: desk.interactions.stopped(body)))
 
     @app.event("app_home_opened")
     async def opened(body: Json) -> None:
@@ -120,28 +121,28 @@ def _listen_to_events(app: AsyncApp, handlers: Handlers) -> None:
 
 
 def _listen_to_interactions(app: AsyncApp, handlers: Handlers) -> None:
-    """What is acknowledged before anything is done."""
-    start = handlers.errands.start
+    """What is done before it is acknowledged."""
+    done = handlers.errands.done
 
     @app.command(_ANY)
     async def command(body: Json, ack: Any) -> None:
+        await done(_at_desk(handlers, body, lambda desk: desk.slash.command(body)))
         await ack()
-        start(_at_desk(handlers, body, lambda desk: desk.slash.command(body)))
 
     @app.shortcut(re.compile("pajama_.*"))
     async def shortcut(body: Json, ack: Any, context: Any) -> None:
+        await done(_at_desk(handlers, body, lambda desk: desk.slash.shortcut(body, str(context.bot_user_id))))
         await ack()
-        start(_at_desk(handlers, body, lambda desk: desk.slash.shortcut(body, str(context.bot_user_id))))
 
     @app.action(re.compile("pajama_.*"))
     async def pressed(body: Json, ack: Any) -> None:
+        await done(_at_desk(handlers, body, lambda desk: desk.interactions.pressed(body)))
         await ack()
-        start(_at_desk(handlers, body, lambda desk: desk.interactions.pressed(body)))
 
     @app.view("pajama_comment")
     async def commented(body: Json, ack: Any) -> None:
+        await done(_at_desk(handlers, body, lambda desk: desk.interactions.commented(body)))
         await ack()
-        start(_at_desk(handlers, body, lambda desk: desk.interactions.commented(body)))
 
     @app.action(_ANY)
     @app.shortcut(_ANY)

@@ -2,6 +2,8 @@
 
 What must not be lost is stored before the acknowledgement; telling, fetching and calling Slack come after it. Where
 storing takes too long it is acknowledged all the same, and insisted on: Slack would count a failure, and tell it again.
+What somebody does with a command or a button Slack tells once: it is acknowledged when it is done, so that Slack itself
+says that it failed where the process ends before.
 """
 
 from __future__ import annotations
@@ -47,13 +49,28 @@ class Errands:
             log.warning("An event takes long to be stored.", action="event_slow")
             self.start(lambda: self._insist(storing, store))
 
+    async def done(self, work: Later) -> None:
+        """Return when it is done, or has taken long; it then goes on. Raises what it raises in time."""
+        working = self._begin(work)
+        done, _ = await asyncio.wait({working}, timeout=ACK_WITHIN_S)
+        if done:
+            working.result()
+
     def start(self, work: Later) -> None:
         """Do it now, and let nobody wait for it."""
-        if work is nothing:
-            return
-        task = asyncio.create_task(_guarded(work), name="errand-")
+        if work is not nothing:
+            self._begin(work)
+
+    def _begin(self, work: Later) -> asyncio.Task[None]:
+        task = asyncio.create_task(_logged(work), name="errand-")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # which is in the log
 
     async def close(self) -> None:
         """Give what is under way a moment; what was stored is taken up by the next start."""
@@ -75,8 +92,9 @@ class Errands:
                 return await later()
 
 
-async def _guarded(work: Later) -> None:
+async def _logged(work: Later) -> None:
     try:
         await work()
     except Exception:  # the edge: whatever fails here fails alone, and the operator sees where
         log.exception("An errand failed.", action="errand_failed")
+        raise

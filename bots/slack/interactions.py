@@ -1,4 +1,4 @@
-"""Buttons, the form behind 👎 and Slack's own stop button: what each of them does. Acknowledged before anything is done."""
+"""Buttons, the form behind 👎 and Slack's own stop button: what each of them does. Acknowledged when it is done."""
 
 from __future__ import annotations
 

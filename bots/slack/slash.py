@@ -1,6 +1,6 @@
 """The slash command and the shortcuts of messages: what each of them does.
 
-Acknowledged before anything is done, and done once. What they tell is for their user alone; answers of the model come in
+Acknowledged when they are done, and done once at most. What they tell is for their user alone; answers of the model come in
 a thread of the channel. In a channel a command knows no thread: `why`, `stop` and the like are about what their user
 asked last in it.
 """

@@ -49,7 +49,8 @@ async def test_a_message_is_acknowledged_and_stored_while_the_database_is_held_u
     await acme.dm(ann).until("You said: hello")
 
 
-async def test_a_command_a_button_and_a_shortcut_are_acknowledged_before_anything_is_done(
+@pytest.mark.usefixtures("impatient")
+async def test_a_command_a_button_and_a_shortcut_are_acknowledged_also_where_they_take_long(
     bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, general: Channel, ann: User, bob: User
 ) -> None:
     question = await general.say(ann, "<@BOT> hello")
@@ -66,6 +67,22 @@ async def test_a_command_a_button_and_a_shortcut_are_acknowledged_before_anythin
         assert await each.acknowledged()
         assert each.delivery is not None and (each.delivery.acknowledged_after_s or 9) < 0.9
     await general.until("You said: me too")
+
+
+async def test_slack_says_that_a_command_failed_where_the_bot_ends_before_it_is_done(
+    bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, general: Channel, ann: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(errands, "_END_WITHIN_S", 0.0)
+    slack.deliveries.acknowledge_s = 0.5
+    slack.faults.add("chat.postMessage", "hang")
+    asked = await acme.slash(ann, general, "/pajama", "ask what is up")
+    await slack.until(lambda: slack.faults.struck)
+    await bot.stop()
+    assert not await asked.acknowledged()
+    await bot.start()
+    await bot.settled()
+    assert general.answers == [] and worker.answered == [], "it is not done behind anybody's back"
 
 
 async def test_messages_of_one_moment_are_answered_in_their_order(
