@@ -127,13 +127,14 @@ class AsyncDatabase:
 
 
 def upgrade(url: str) -> None:
-    """Migrate the database at `url` to the newest schema, creating the SQLite file where there is none."""
+    """Migrate the database at `url` to the newest schema, creating the SQLite file, for its owner, where there is none."""
     database = make_url(url).database
     if make_url(url).get_backend_name() == "sqlite" and database:
         try:
             Path(database).parent.mkdir(parents=True, exist_ok=True)
+            Path(database).touch(mode=0o600)  # it holds what people say, and tokens
         except OSError as error:
-            raise DatabaseUnavailable(f"The database's folder cannot be made: {error}") from error
+            raise DatabaseUnavailable(f"The database cannot be made: {error}") from error
     with _migrating(url) as connection:
         config = _alembic()
         config.attributes["connection"] = connection

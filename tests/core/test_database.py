@@ -171,6 +171,15 @@ def test_after_a_checkpoint_everything_is_in_the_file_of_sqlite(tmp_path: Path) 
     alone.close()
 
 
+def test_what_people_say_is_for_the_owner_of_the_file_alone(tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{tmp_path / 'new.db'}")
+    with Database(f"sqlite:///{tmp_path / 'new.db'}").read() as session:
+        session.execute(text("SELECT 1 FROM turn"))
+        assert {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {
+            f"new.db{part}": 0 for part in ("", "-shm", "-wal")
+        }
+
+
 def test_sqlite_keeps_a_write_ahead_log(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'wal.db'}"
     upgrade(url)
