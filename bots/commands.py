@@ -189,10 +189,14 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """A Turn is being answered; follow it. `duplicate`: the event came before, and is followed already."""
+    """A Turn is being answered; follow it. `duplicate`: the event came before, and is followed already.
+
+    `ahead` is how many waited before it.
+    """
 
     turn: TurnView
     duplicate: bool = False
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +325,7 @@ async def say(
     )
     if isinstance(received, conversations.PassedOn):
         return PassedOn(received)
-    return Answering(await service.turn(asker.place, received.turn_id), received.duplicate)
+    return Answering(await service.turn(asker.place, received.turn_id), received.duplicate, received.ahead)
 
 
 async def choose(service: Service, turn: TurnView, entry_id: int, asker: Asker) -> Answering | PassedOn:

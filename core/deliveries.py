@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core import purging
 from core.errors import NotFound
-from core.models import Conversation, Delivery, Generation, Message, Turn, Workspace
+from core.models import Conversation, Delivery, Generation, Message, Turn, Workspace, tables
 from core.purging import Purged
 from core.values import DeliveryState, Place
 
@@ -27,10 +29,36 @@ class DeliveryView:
     external_id: str | None
 
 
+# Built once: putting a statement together costs more than SQLite takes to run it.
+(_DELIVERY,) = tables(Delivery)
+_OF_GENERATION = (
+    select(_DELIVERY.c.chunk, _DELIVERY.c.state, _DELIVERY.c.external_id)
+    .where(_DELIVERY.c.generation_id == bindparam("of_generation"))
+    .order_by(_DELIVERY.c.chunk)
+)
+
+
+def _send(dialect: Any) -> Any:
+    """Adds a chunk that is about to be sent; one that is sent stays sent."""
+    add = dialect.insert(_DELIVERY)
+    again = {"state": add.excluded.state, "updated_at": add.excluded.updated_at}
+    return add.on_conflict_do_update(
+        index_elements=["generation_id", "chunk"], set_=again, where=_DELIVERY.c.state != DeliveryState.SENT
+    )
+
+
+_SEND = {"sqlite": _send(sqlite), "postgresql": _send(postgresql)}
+_SENT = (
+    update(_DELIVERY)
+    .where(_DELIVERY.c.generation_id == bindparam("of_generation"), _DELIVERY.c.chunk == bindparam("of_chunk"))
+    .values(state=DeliveryState.SENT, external_id=bindparam("as_message"), updated_at=bindparam("now"))
+    .returning(_DELIVERY.c.id)
+)
+
+
 def of_generation(session: Session, generation_id: int) -> list[DeliveryView]:
     """What the ledger holds of a Generation, in order."""
-    rows = session.scalars(select(Delivery).where(Delivery.generation_id == generation_id).order_by(Delivery.chunk))
-    return [DeliveryView(row.chunk, row.state, row.external_id) for row in rows]
+    return [DeliveryView(*row) for row in session.execute(_OF_GENERATION, {"of_generation": generation_id})]
 
 
 def standing(session: Session, place: Place, event_id: str) -> list[str]:
@@ -55,23 +83,17 @@ def standing(session: Session, place: Place, event_id: str) -> list[str]:
     )
 
 
-def sending(session: Session, generation_id: int, chunk: int, now: datetime) -> DeliveryView:
+def sending(session: Session, generation_id: int, chunk: int, now: datetime) -> None:
     """Note that `chunk` is about to be sent; one that is sent stays sent."""
-    row = _row(session, generation_id, chunk)
-    if row is None:
-        row = Delivery(generation_id=generation_id, chunk=chunk)
-        session.add(row)
-    if row.state is not DeliveryState.SENT:
-        row.state, row.updated_at = DeliveryState.SENDING, now
-    return DeliveryView(chunk, row.state, row.external_id)
+    row = {"generation_id": generation_id, "chunk": chunk, "state": DeliveryState.SENDING, "updated_at": now}
+    session.execute(_SEND[session.get_bind().dialect.name], row)
 
 
 def sent(session: Session, generation_id: int, chunk: int, external_id: str, now: datetime) -> None:
     """Note that `chunk` stands on the platform as `external_id`. Raises NotFound where it was not announced."""
-    row = _row(session, generation_id, chunk)
-    if row is None:
+    values = {"of_generation": generation_id, "of_chunk": chunk, "as_message": external_id, "now": now}
+    if session.execute(_SENT, values).one_or_none() is None:
         raise NotFound(f"Chunk {chunk} of generation {generation_id} was never begun.")
-    row.state, row.external_id, row.updated_at = DeliveryState.SENT, external_id, now
 
 
 def delivered(session: Session, turn_id: int, fence: int, now: datetime) -> Purged | None:
@@ -88,7 +110,3 @@ def delivered(session: Session, turn_id: int, fence: int, now: datetime) -> Purg
         execution_options={"synchronize_session": False},
     )
     return purging.purge(session, unwanted, now, keep_offers=True) if found is not None else None
-
-
-def _row(session: Session, generation_id: int, chunk: int) -> Delivery | None:
-    return session.scalar(select(Delivery).where(Delivery.generation_id == generation_id, Delivery.chunk == chunk))

@@ -374,9 +374,9 @@ class Service:
         """The platform's ids of all messages that ever were an answer to this message; ask before it is edited."""
         return await self._database.read(deliveries.standing, place, event_id)
 
-    async def delivery_sending(self, generation_id: int, chunk: int) -> DeliveryView:
+    async def delivery_sending(self, generation_id: int, chunk: int) -> None:
         """Note that a chunk is about to be sent."""
-        return await self._database.write(deliveries.sending, generation_id, chunk, _now())
+        await self._database.write(deliveries.sending, generation_id, chunk, _now())
 
     async def delivery_sent(self, generation_id: int, chunk: int, external_id: str) -> None:
         """Note that a chunk stands on the platform. Raises NotFound where it was never begun."""

@@ -62,9 +62,9 @@ class Chats:
             else:
                 return
 
-    async def tell_wait(self, turn: TurnView, target: Target) -> None:
-        """Say how many are ahead, where they are many and not gone in a moment."""
-        if turn.state is not TurnState.QUEUED or await self._service.queue_position(turn.turn_id) < LONG_QUEUE:
+    async def tell_wait(self, turn: TurnView, target: Target, ahead: int) -> None:
+        """Say how many are ahead, where they were many and are not gone in a moment."""
+        if turn.state is not TurnState.QUEUED or ahead < LONG_QUEUE:
             return
         await asyncio.sleep(LONG_WAIT_S)
         ahead = await self._service.queue_position(turn.turn_id)

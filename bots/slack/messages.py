@@ -235,7 +235,7 @@ class Messages:
         """Have it answered, and say what is left to do about it."""
         if not isinstance(outcome, Answering):
             return nothing if outcome is None else lambda: self._tell(outcome, asker, target)
-        turn = outcome.turn
+        turn, ahead = outcome.turn, outcome.ahead
         self._rooms.note_part(turn.place)
         if outcome.duplicate:
             return nothing
@@ -245,7 +245,7 @@ class Messages:
         async def courtesies() -> None:
             if begins:
                 await self._chats.entitle(target, words)
-            await self._chats.tell_wait(turn, target)
+            await self._chats.tell_wait(turn, target, ahead)
 
         return courtesies
 

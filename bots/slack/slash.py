@@ -166,14 +166,14 @@ class Slash:
         target = Target.model_validate(asker.target)
         channel, user = target.channel, asker.person.id
         match outcome:
-            case Answering(turn=turn, duplicate=duplicate):
+            case Answering(turn=turn, duplicate=duplicate, ahead=ahead):
                 self._rooms.note_part(turn.place)
                 if not duplicate:
                     self._courier.deliver(turn)
                 if not answers_here:
                     await self._speaker.only_to(channel, user, text("answering_again", language))
                 elif not duplicate:
-                    await self._chats.tell_wait(turn, target)
+                    await self._chats.tell_wait(turn, target, ahead)
             case PassedOn():
                 await self._speaker.only_to(channel, user, text("handoff_passed_on", language))
             case Told(text=words):

@@ -15,6 +15,9 @@ from bots.texts import text
 
 log = structlog.get_logger(__name__)
 
+AFTER_S = 0.3
+"""What can be read sooner needs none: that would be a call more, for which the answer waits."""
+
 RENEW_S = 100.0
 """Slack takes a status away after two minutes."""
 
@@ -26,17 +29,19 @@ class Status:
 
     def __init__(self, client: AsyncWebClient, target: Target, words: str) -> None:
         self._client, self._target, self._words = client, target, words
-        self._said = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._shown = False
         self._showing: asyncio.Task[None] | None = None
 
     def show(self) -> None:
-        """Show it from now on."""
+        """Show it soon, and from then on."""
         self._showing = asyncio.create_task(self._show(), name="slack-status")
 
     async def over(self) -> None:
         """There is something to read, or will be at once: no status comes after it."""
         if self._showing is not None:
-            await self._said.wait()
+            await self._settled.wait()
             self.cancel()
 
     def cancel(self) -> None:
@@ -49,14 +54,17 @@ class Status:
         """Take it away, where nothing was written."""
         if self._showing is not None:
             await self.over()
-            await self._say("")
+            if self._shown:
+                await self._say("")
 
     async def _show(self) -> None:
+        await asyncio.sleep(AFTER_S)
         while True:
+            self._settled.clear()
+            self._shown = True
             await self._say(self._words)
-            self._said.set()
+            self._settled.set()
             await asyncio.sleep(RENEW_S)
-            self._said.clear()
 
     async def _say(self, words: str) -> None:
         async def call() -> object:

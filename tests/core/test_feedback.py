@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core import deliveries, feedback
+from core.deliveries import DeliveryView
 from core.errors import NotFound
 from core.values import DeliveryState, Person, Rating
 from tests.core.conftest import Chat
@@ -54,11 +55,13 @@ def test_the_ledger_goes_from_sending_to_sent_and_not_back(chat: Chat) -> None:
     chat.say("m")
     generation_id = chat.claimed().generation_id
     with chat.database.write() as session:
-        assert deliveries.sending(session, generation_id, 0, chat.now).state is DeliveryState.SENDING
+        for _ in range(2):
+            deliveries.sending(session, generation_id, 0, chat.now)
+            assert deliveries.of_generation(session, generation_id) == [DeliveryView(0, DeliveryState.SENDING, None)]
         deliveries.sent(session, generation_id, 0, "platform-id", chat.now)
-        again = deliveries.sending(session, generation_id, 0, chat.now)
-        assert (again.state, again.external_id) == (DeliveryState.SENT, "platform-id")
+        deliveries.sending(session, generation_id, 0, chat.now)
+        (row,) = deliveries.of_generation(session, generation_id)
+        assert row == DeliveryView(0, DeliveryState.SENT, "platform-id")
         with pytest.raises(NotFound):
             deliveries.sent(session, generation_id, 1, "never begun", chat.now)
-    with chat.database.read() as session:
-        assert [row.chunk for row in deliveries.of_generation(session, generation_id)] == [0]
+        assert deliveries.of_generation(session, generation_id) == [row]

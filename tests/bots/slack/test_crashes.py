@@ -16,7 +16,7 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from bots.slack import budget, errands, sink, sinks, wire
+from bots.slack import budget, errands, sink, sinks, status, wire
 from bots.slack.budget import APPEND, POST, SHARE, START, STOP, UPDATE, SendBudget
 from bots.texts import text
 from core.database import Database
@@ -46,6 +46,7 @@ def _quick(slack: StandInSlack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "_FIRST_RETRY_S", 0.01)
     monkeypatch.setattr(budget, "RATES", {name: budget.Rate(10_000, 1.0) for name in budget.RATES})
     monkeypatch.setattr(errands, "_END_WITHIN_S", 0.0)
+    monkeypatch.setattr(status, "AFTER_S", 0.0)
     slack.limits.scale, slack.limits.commercial = 0.001, False
     slack.deliveries.acknowledge_s, slack.deliveries.retry_after_s = 1.0, (0.0, 0.1, 0.1)
 
