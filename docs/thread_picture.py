@@ -25,7 +25,7 @@ _COLOUR_OF_BOTS = "#3d4756"
 _TOKEN = re.compile(r"&lt;(@|#)([A-Z0-9]+)(?:\|[^&]*)?&gt;")
 _MORE_STYLE = """
 article { border-radius: 8px } article img { display: none } article.reply { margin-left: 46px; border-left: 2px solid #dde1e6; padding-left: 12px }
-.face { border-radius: 9px } .home { border: 1px solid #dde1e6; border-radius: 9px; padding: 6px 20px 14px; font-size: 13.5px }
+article.private + article.private { margin-top: 10px } .face { border-radius: 9px } .home { border: 1px solid #dde1e6; border-radius: 9px; padding: 6px 20px 14px; font-size: 13.5px }
 .window { border: 1px solid #c5cbd3; border-radius: 9px; overflow: hidden; font-size: 14px }
 .window .bar { background: #f2f3f5; border-bottom: 1px solid #c5cbd3; padding: 7px 14px; display: flex; gap: 12px; font-size: 12px; color: #5a616b }
 .window .bar i { margin-left: auto; font-style: normal } .window h3 { margin: 0 0 10px } .window .inside { padding: 14px 20px }
