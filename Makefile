@@ -23,7 +23,7 @@ up: $(VENV)/.all ## Start everything here: embedded Valkey, worker, reaper and w
 	@exec $(BIN)/pajama up
 
 test: $(VENV)/.dev ## Run the tests on this machine's services; what is missing is skipped aloud
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev ## Check format, lint, types, import contracts and the generated docs
 	$(BIN)/ruff format --check .
