@@ -91,14 +91,15 @@ class Refusing(torch.nn.Module):
 
     RAISES, NAN = 77, 78
 
-    def __init__(self, embedding: torch.nn.Module) -> None:
+    def __init__(self, embedding: torch.nn.Module, error: Exception | None = None) -> None:
         super().__init__()
         self.embedding = embedding
         self.raises = self.RAISES
+        self.error = error or RuntimeError("this id cannot be embedded")
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         if (ids == self.raises).any():
-            raise RuntimeError("this id cannot be embedded")
+            raise self.error
         out: torch.Tensor = self.embedding(ids)
         return out.masked_fill((ids == self.NAN).unsqueeze(-1), torch.nan)
 
@@ -132,9 +133,19 @@ def test_a_step_that_raises_ends_only_the_row_to_blame(make_engine: MakeEngine) 
     assert isinstance(finish.failure, EngineFailed)
 
 
-def refusing(make_engine: MakeEngine) -> tuple[PreTrainedModel, EngineLoop]:
+def test_a_lack_of_memory_is_told_and_the_next_one_is_answered(make_engine: MakeEngine) -> None:
+    model, engine = refusing(make_engine, torch.OutOfMemoryError("there is none"))
+    for _ in range(2):
+        large = engine.submit(ask("large", (3, Refusing.RAISES), greedy()))
+        assert list(large) == []
+        assert large.finish is not None
+        assert isinstance(large.finish.failure, EngineFailed) and "there is none" in str(large.finish.failure)
+        assert list(engine.submit(ask("next", (3, 4, 5), greedy(12)))) == reference(model, (3, 4, 5), 12)
+
+
+def refusing(make_engine: MakeEngine, error: Exception | None = None) -> tuple[PreTrainedModel, EngineLoop]:
     model = make_model()
-    model.set_input_embeddings(Refusing(model.get_input_embeddings()))
+    model.set_input_embeddings(Refusing(model.get_input_embeddings(), error))
     return model, make_engine(model)
 
 
