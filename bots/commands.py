@@ -189,14 +189,10 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """A Turn is being answered; follow it. `duplicate`: the event came before, and is followed already.
-
-    `ahead` is how many waited before it.
-    """
+    """A Turn is being answered; follow it. `duplicate`: the event came before, and is followed already."""
 
     turn: TurnView
     duplicate: bool = False
-    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +321,7 @@ async def say(
     )
     if isinstance(received, conversations.PassedOn):
         return PassedOn(received)
-    return Answering(await service.turn(asker.place, received.turn_id), received.duplicate, received.ahead)
+    return Answering(await service.turn(asker.place, received.turn_id), received.duplicate)
 
 
 async def choose(service: Service, turn: TurnView, entry_id: int, asker: Asker) -> Answering | PassedOn:

@@ -33,6 +33,7 @@ from bots.slack.reading import Reading
 from bots.slack.sinks import Sinks
 from bots.slack.slash import Slash
 from bots.slack.speaking import Speaker
+from bots.slack.targets import Target
 from bots.slack.tokens import Tokens
 from core.errors import ServiceUnavailable
 from core.history import TurnView
@@ -57,6 +58,7 @@ class Desk:
     sinks: Sinks
     history: History
     handoffs: HandoffRooms
+    speaker: Speaker
 
 
 class Desks:
@@ -66,7 +68,7 @@ class Desks:
         self._settings, self._service, self._session, self._tokens = settings, service, session, tokens
         self._rooms, self._once = Rooms(service, PLATFORM), Once(service)
         self._desks: dict[str, Desk] = {}
-        self.courier = Courier(service, self._sink)
+        self.courier = Courier(service, self._sink, telling=self._tell_wait)
 
     async def of(self, workspace: str) -> Desk:
         """The workspace's desk, with the token of now, or none where the app is not there. Raises ServiceUnavailable."""
@@ -112,6 +114,7 @@ class Desks:
             sinks=Sinks(client, service),
             history=history,
             handoffs=handoffs,
+            speaker=speaker,
         )
 
     @asynccontextmanager
@@ -119,6 +122,10 @@ class Desks:
         desk = await self.surely_of(turn.place.workspace)
         async with desk.sinks.open(turn) as sink:
             yield sink
+
+    async def _tell_wait(self, turn: TurnView, sentence: str, _: str) -> None:
+        target, desk = Target.model_validate(turn.target), await self.of(turn.place.workspace)
+        await desk.speaker.only_to(target.channel, target.asker, sentence, target.thread)
 
     async def surely_of(self, workspace: str) -> Desk:
         """`of`, however long a service is away."""

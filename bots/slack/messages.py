@@ -68,7 +68,7 @@ class Messages:
         self._client, self._service, self._courier, self._rooms = client, service, courier, rooms
         self._people, self._questions, self._reading = people, questions, reading
         self._speaker, self._once, self._handoffs = speaker, once, handoffs
-        self._chats = Chats(client, service, speaker)
+        self._chats = Chats(client, service)
         self._taken: OrderedDict[str, asyncio.Future[Later]] = OrderedDict()
         self.lines = Lines()
 
@@ -235,19 +235,12 @@ class Messages:
         """Have it answered, and say what is left to do about it."""
         if not isinstance(outcome, Answering):
             return nothing if outcome is None else lambda: self._tell(outcome, asker, target)
-        turn, ahead = outcome.turn, outcome.ahead
-        self._rooms.note_part(turn.place)
+        self._rooms.note_part(outcome.turn.place)
         if outcome.duplicate:
             return nothing
-        self._courier.deliver(turn)
+        self._courier.deliver(outcome.turn)
         begins = not asker.shared and asker.event_id == message_id(target.channel, target.thread)
-
-        async def courtesies() -> None:
-            if begins:
-                await self._chats.entitle(target, words)
-            await self._chats.tell_wait(turn, target, ahead)
-
-        return courtesies
+        return (lambda: self._chats.entitle(target, words)) if begins else nothing
 
     async def _tell(self, outcome: Outcome, asker: Asker, target: Target) -> None:
         match outcome:

@@ -75,7 +75,7 @@ class Slash:
         self._client, self._service, self._courier, self._rooms = client, service, courier, rooms
         self._people, self._questions, self._reading = people, questions, reading
         self._speaker, self._once = speaker, once
-        self._chats = Chats(client, service, speaker)
+        self._chats = Chats(client, service)
 
     async def command(self, body: Json) -> None:
         """Do what was typed after the command."""
@@ -166,14 +166,12 @@ class Slash:
         target = Target.model_validate(asker.target)
         channel, user = target.channel, asker.person.id
         match outcome:
-            case Answering(turn=turn, duplicate=duplicate, ahead=ahead):
+            case Answering(turn=turn, duplicate=duplicate):
                 self._rooms.note_part(turn.place)
                 if not duplicate:
                     self._courier.deliver(turn)
                 if not answers_here:
                     await self._speaker.only_to(channel, user, text("answering_again", language))
-                elif not duplicate:
-                    await self._chats.tell_wait(turn, target, ahead)
             case PassedOn():
                 await self._speaker.only_to(channel, user, text("handoff_passed_on", language))
             case Told(text=words):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bots import patience
 from bots.slack import chats
 from bots.texts import text
 from core.service import Service
@@ -182,11 +183,11 @@ async def test_who_comes_when_many_are_ahead_is_told(
     bot: Bot, service: Service, slack: StandInSlack, acme: Team, general: Channel, ann: User,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(chats, "LONG_WAIT_S", 0.0)
+    monkeypatch.setattr(patience, "LONG_WAIT_S", 0.0)
     place = Place(platform="web", workspace="w", conversation="c")
-    for number in range(chats.LONG_QUEUE):
+    for number in range(patience.LONG_QUEUE):
         person = Person(id=f"p{number}")
         await service.receive(InboundMessage(place=place, person=person, event_id=f"e{number}", text="hi"))
     await general.say(ann, "<@BOT> hello")
-    await until_seen(slack, general, ann, text("ahead", count=chats.LONG_QUEUE))
+    await until_seen(slack, general, ann, text("ahead", count=patience.LONG_QUEUE))
     assert not any("ahead" in message.read for message in general.messages)
