@@ -16,6 +16,7 @@ from bots.slack.slash import COMMAND, SHORTCUT_CALLS
 from core.service import Service
 from core.settings import Settings
 from core.tasks import end
+from tests.bots.looking import eventually
 from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.server import StandInSlack
@@ -108,6 +109,8 @@ class Bot:
 
     async def settled(self) -> None:
         """Wait until everything that the servers told is handled, and every answer delivered, or the bot is gone."""
+        task = self.task
+        await eventually(lambda: task is None or task.done() or _has_begun())
         while self.task is not None and not self.task.done():
             busy = _busy()
             told = {asyncio.ensure_future(self.slack.deliveries.until_over())}
@@ -141,6 +144,11 @@ def _is_of_the_bot(task: asyncio.Task[object]) -> bool:
     code = getattr(task.get_coro(), "cr_code", None)
     file = code.co_filename if code is not None else ""
     return "/slack_sdk/" in file or "/slack_bolt/" in file or ("/bots/" in file and "/tests/" not in file)
+
+
+def _has_begun() -> bool:
+    """Whether the bot has taken up what was left, so that nothing more comes of that."""
+    return any(task.get_name() == "slack-beat" for task in asyncio.all_tasks())
 
 
 def _busy() -> set[asyncio.Task[object]]:

@@ -166,14 +166,16 @@ class TestLimits:
         self, bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, general: Channel,
         ann: User, gate: Gate,
     ) -> None:  # fmt: skip
-        end = Gate()
-        worker.script |= {"slow": ["alpha ", gate, "beta ", end, "omega"], "long": LONG}
+        begin, end = Gate(), Gate()
+        worker.script |= {"slow": [begin, "alpha ", gate, "beta ", end, "omega"], "long": LONG}
         slow, short, long, gone = (new_dm(acme, name) for name in ("Cleo", "Dan", "Eve", "Fay"))
         for method in LIMITED:
             slack.faults.add(method, 429)
         await acme.open_home(ann)
         await acme.open_home(ann, "messages")
         await ask(slow, "slow")
+        await slack.until(lambda: ("assistant.threads.setStatus", 429) in slack.faults.struck)
+        begin.set()
         await slow.until("alpha")
         gate.set()
         await slow.until("beta")
