@@ -7,7 +7,6 @@ which run in this process.
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -25,6 +24,7 @@ from benchmarks.vitals import Vitals
 from bots.slack.manifest import EVENTS, INSTALL_PATH, SCOPES
 from core.database import upgrade
 from core.settings import Settings
+from pajama.ports import free_port
 from pajama.valkey import EmbeddedValkey
 from tests.bots.slack.standin.browser import install
 from tests.bots.slack.standin.deliveries import Delivery
@@ -176,7 +176,7 @@ async def _standin() -> AsyncIterator[StandInSlack]:
 @asynccontextmanager
 async def _pajama(settings: Settings, folder: Path, scale: Scale) -> AsyncIterator[Bot]:
     """The bot that is measured, in Socket Mode, installed in every workspace of a stand-in of its own."""
-    vitals, port = folder / "pajama.vitals", _free_port()
+    vitals, port = folder / "pajama.vitals", free_port()
     async with _standin() as slack:
         teams = [slack.add_team(f"Team {number}", installed=False) for number in range(scale.teams)]
         told = settings.model_copy(
@@ -212,9 +212,3 @@ async def _naive(folder: Path, scale: Scale) -> AsyncIterator[Bot]:
             with python("benchmarks.naive_slack", str(vitals), env=given):
                 await slack.until_connected()
                 yield Bot(World(slack, [team] * scale.teams), vitals)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

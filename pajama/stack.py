@@ -30,6 +30,7 @@ from core.queue import WakeUps, make_celery
 from core.reaper import Reaper
 from core.redis import adapter_key, connect, translated
 from core.settings import Settings, variable
+from pajama.ports import usable_port
 from pajama.processes import Child
 from pajama.running import Running, find_running, reachable_host, web_url
 from pajama.valkey import EmbeddedValkey
@@ -265,18 +266,3 @@ def _locked(file: IO[str]) -> bool:
             time.sleep(0.02)
         else:
             return True
-
-
-def usable_port(settings: Settings) -> int:
-    """The port of the page, chosen where it is 0. Raises SettingsError where it is taken."""
-    family = socket.AF_INET6 if ":" in settings.web_host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.web_host, settings.web_port))
-        except OSError as error:
-            raise SettingsError(
-                f"{variable('web_port')}: {settings.web_host}:{settings.web_port} cannot be used ({error.strerror});"
-                " give another port, or 0 for any free one."
-            ) from error
-        return int(probe.getsockname()[1])

@@ -25,8 +25,8 @@ from core.settings import Settings, unknown_variables, variable
 from pajama.commands.config import masked_url
 from pajama.commands.database import absent
 from pajama.console import Exit, out, print_json, settings_of
+from pajama.ports import usable_port
 from pajama.running import Running, find_running
-from pajama.stack import usable_port
 from pajama.valkey import find_server
 
 _MIN_FREE_BYTES = 1 << 30

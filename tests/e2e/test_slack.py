@@ -20,9 +20,9 @@ from bots.slack.manifest import EVENTS, EVENTS_PATH, INSTALL_PATH, SCOPES
 from core.database import Database
 from core.models import Message as MessageRow
 from core.settings import Settings
+from pajama.ports import free_port
 from pajama.valkey import EmbeddedValkey
 from tests.bots.looking import eventually
-from tests.bots.slack.conftest import free_port
 from tests.bots.slack.standin.browser import install
 from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.limits import MINUTE_S

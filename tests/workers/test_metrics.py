@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.error
 import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pajama.ports import free_port
 from workers.engine.request import EngineStats
 from workers.metrics import MetricsPage
 
@@ -27,12 +27,6 @@ STATS = EngineStats(
     guessed_tokens=20,
     right_tokens=15,
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def read(port: int) -> dict[str, float]:

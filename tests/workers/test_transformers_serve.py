@@ -14,6 +14,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from core.values import FinishReason, TurnState
+from pajama.ports import free_port
 from tests.workers.generator_contract import BATCH, GREEDY, GeneratorContract, answer, until
 from tests.workers.test_runtime import House, Valkey
 from tests.workers.tiny import CONTEXT
@@ -28,8 +29,7 @@ pytest.importorskip("openai", reason="`transformers serve` needs openai, which p
 @pytest.fixture(scope="module")
 def serving(model_folder: Path) -> Iterator[str]:
     """The base URL of a `transformers serve` process."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model_folder)]
     with subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)], env=environment) as process:

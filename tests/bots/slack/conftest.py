@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -16,17 +15,12 @@ from bots.slack.slash import COMMAND, SHORTCUT_CALLS
 from core.service import Service
 from core.settings import Settings
 from core.tasks import end
+from pajama.ports import free_port
 from tests.bots.looking import eventually
 from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.server import StandInSlack
 from tests.bots.slack.standin.team import Team
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from bots.slack.manifest import EVENTS, SCOPES
 from core.findings import Finding
 from core.service import Service
 from core.settings import Settings, variable
+from pajama.ports import free_port
 from tests.bots.scripted_worker import ScriptedWorker
-from tests.bots.slack.conftest import Bot, free_port
+from tests.bots.slack.conftest import Bot
 from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.server import StandInSlack

@@ -14,8 +14,8 @@ import pytest
 
 from bots.slack.manifest import EVENTS_PATH, INSTALL_PATH
 from core.settings import Settings, variable
+from pajama.ports import free_port
 from tests.bots.scripted_worker import ScriptedWorker
-from tests.bots.slack.conftest import free_port
 from tests.bots.slack.standin.browser import install
 from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.people import User
