@@ -76,9 +76,9 @@ class Bot:
 
     @property
     def is_delivering(self) -> bool:
-        """Whether an answer is on its way by this bot."""
+        """Whether an answer is on its way by this bot, and by no other."""
         assert self.client is not None and self.client.handlers is not None
-        return bool(self.client.handlers.courier._tasks)
+        return bool(self.client.handlers.courier._leased)
 
     async def settled(self) -> None:
         """Wait until everything that the servers told is handled, and every answer delivered, or the bot is gone."""

@@ -15,6 +15,7 @@ from bots.texts import text
 from core.database import Database
 from core.models import Workspace
 from core.settings import Settings
+from core.tasks import end
 from tests.bots.discord.conftest import Bot, WatchedClient, anywhere, eventually
 from tests.bots.discord.looking import ask, until_delivered, words_kept, written
 from tests.bots.discord.standin import routes
@@ -255,9 +256,7 @@ class TestTwoBots:
 
 async def stop(bot: Bot) -> None:
     """End one of two."""
-    assert bot.task is not None
-    bot.task.cancel()
-    await asyncio.gather(bot.task, return_exceptions=True)
+    await end(bot.task)
 
 
 class TestBudget:
