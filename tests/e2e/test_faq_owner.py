@@ -100,7 +100,9 @@ def test_a_file_becomes_answers_and_a_gap_becomes_another(up: Up, browser: Brows
     owner.get_by_role("button", name="Write the entry").click()
     owner.get_by_label("Answer").fill("Yes, on Mondays.")
     owner.get_by_role("button", name="Add as an entry").click()
-    expect(owner.locator("#view").get_by_text("Accepted: it is answered from now on.")).to_be_visible()
+    expect(
+        owner.locator("#view").get_by_text("Accepted: it is answered in a few seconds, once the workers have read it.")
+    ).to_be_visible()
     owner.get_by_role("link", name="Collections").first.click()
     expect(owner.locator(".cards")).to_contain_text("given 1 · 👍 1 · 👎 0")
     owner.get_by_role("link", name="Try a question").click()

@@ -112,12 +112,14 @@ def test_from_a_file_to_an_answer_and_from_a_gap_to_another(bookshop: Shop, page
     bookshop.people.ask(question, collection_id=number_of(bookshop, name))
     bookshop.people.ask(question.lower(), collection_id=number_of(bookshop, name), person="another")
     opened(page, bookshop, f"/gaps?collection={number_of(bookshop, name)}")
-    expect(page.locator("#view").get_by_text("2 times by 2 people")).to_be_visible()
+    expect(page.locator("#view").get_by_text("asked 2× · people: 2")).to_be_visible()
     page.get_by_role("button", name="Write the entry").click()
     page.get_by_label("Collection", exact=True).select_option(label=name)
     page.get_by_label("Answer").fill("Yes, on Mondays.")
     page.get_by_role("button", name="Add as an entry").click()
-    expect(page.locator("#view").get_by_text("Accepted: it is answered from now on.")).to_be_visible()
+    expect(
+        page.locator("#view").get_by_text("Accepted: it is answered in a few seconds, once the workers have read it.")
+    ).to_be_visible()
 
     tried(page, bookshop, question, name)
     expect(page.locator(".shown")).to_contain_text("Yes, on Mondays.")
