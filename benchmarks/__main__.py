@@ -74,7 +74,7 @@ def _measure(part: str, *, quick: bool) -> Iterator[Figure]:
             case "slack":
                 yield from slack.measure(folder, quick=quick)
             case "engine":
-                yield from engine.measure(quick=quick)
+                yield from engine.measure(folder, quick=quick)
             case _:
                 for url, name in _databases(f"sqlite:///{folder / f'{part}.db'}"):
                     yield from _measure_on(part, folder, url, name, quick=quick)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import (
@@ -19,50 +19,14 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from benchmarks.engine_jobs import CONTEXT, Job, Outcome, until
 from core.values import SamplingParams
 from workers.engine.choice import make_engine
 from workers.engine.lookup import Price
 from workers.engine.prefixes import KvReuse
-from workers.engine.request import Engine, EngineRequest, KvScope
+from workers.engine.request import Engine, EngineRequest
 
-CONTEXT = 4096
-_PAGE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A prompt and how many tokens are wanted of its answer."""
-
-    token_ids: tuple[int, ...]
-    tokens: int
-    scope: KvScope | None = None
-
-
-@dataclass(slots=True)
-class Outcome:
-    """When each token of each job came, in seconds since all were asked for; and when all had ended."""
-
-    seconds: float = 0.0
-    at_s: list[list[float]] = field(default_factory=list)
-
-    @property
-    def rate(self) -> float:
-        """Tokens a second."""
-        return sum(map(len, self.at_s)) / self.seconds
-
-    @property
-    def first_s(self) -> list[float]:
-        """The time to the first token of each job."""
-        return [times[0] for times in self.at_s]
-
-
-class Peer(Protocol):
-    """Somebody who answers jobs."""
-
-    name: str
-
-    def answer(self, jobs: Sequence[Job]) -> Outcome:
-        """Answer all of them, asked for at once."""
+PAGE = 64
 
 
 def llama_120m(dtype: torch.dtype) -> PreTrainedModel:
@@ -155,9 +119,9 @@ class Manager:
     def of(cls, model: PreTrainedModel, batch: int, tokens: int) -> Iterator[Manager]:
         """A manager for at most `batch` jobs of `tokens` tokens each."""
         settings = GenerationConfig(do_sample=False, max_new_tokens=tokens, eos_token_id=-1, pad_token_id=0)
-        blocks = batch * (-(-tokens // _PAGE) + 1)
+        blocks = batch * (-(-tokens // PAGE) + 1)
         sizes = ContinuousBatchingConfig(
-            page_size=_PAGE, num_blocks=blocks, max_batch_tokens=512, allow_block_sharing=False, use_cuda_graph=False
+            page_size=PAGE, num_blocks=blocks, max_batch_tokens=512, allow_block_sharing=False, use_cuda_graph=False
         )
         manager: Any = model.init_continuous_batching(generation_config=settings, continuous_batching_config=sizes)
         manager.start()
@@ -168,23 +132,38 @@ class Manager:
 
     def answer(self, jobs: Sequence[Job]) -> Outcome:
         """Answer all of them."""
-        began = time.perf_counter()
-        ids = [
-            self._manager.add_request(list(job.token_ids), max_new_tokens=job.tokens, streaming=True, eos_token_id=-1)
-            for job in jobs
-        ]
-        at_s: dict[str, list[float]] = {request_id: [] for request_id in ids}
-        left = set(ids)
-        while left:
-            result = self._manager.get_result(timeout=60)
-            if result is None:
-                raise RuntimeError("The manager says nothing any more.")
-            now = time.perf_counter() - began
-            known = at_s[result.request_id]
-            known.extend([now] * (len(result.generated_tokens) - len(known)))
-            if result.is_finished():
-                left.discard(result.request_id)
-        return Outcome(time.perf_counter() - began, [at_s[request_id] for request_id in ids])
+        began, waiting = time.perf_counter(), deque(jobs)
+        at_s: dict[str, list[float]] = {}
+        arrived_s: dict[str, float] = {}
+        left = set[str]()
+        while left or waiting:
+            while waiting and began + waiting[0].after_s <= time.perf_counter():
+                job = waiting.popleft()
+                request_id = self._add(job)
+                at_s[request_id], arrived_s[request_id] = [], job.after_s
+                left.add(request_id)
+            result = self._next(began + waiting[0].after_s if waiting else None)
+            if result is not None:
+                known, now_s = at_s[result.request_id], time.perf_counter() - began - arrived_s[result.request_id]
+                known.extend([now_s] * (len(result.generated_tokens) - len(known)))
+                if result.is_finished():
+                    left.discard(result.request_id)
+        return Outcome(time.perf_counter() - began, list(at_s.values()))
+
+    def _add(self, job: Job) -> str:
+        name: str = self._manager.add_request(
+            list(job.token_ids), max_new_tokens=job.tokens, streaming=True, eos_token_id=-1
+        )
+        return name
+
+    def _next(self, until_at: float | None) -> Any:
+        """What it says next; None when the time has come."""
+        result = self._manager.get_result(
+            timeout=60 if until_at is None else max(0.001, until_at - time.perf_counter())
+        )
+        if result is None and until_at is None:
+            raise RuntimeError("The manager says nothing any more.")
+        return result
 
 
 class Ours:
@@ -220,12 +199,15 @@ class Ours:
     def answer(self, jobs: Sequence[Job]) -> Outcome:
         """Answer all of them."""
         began = time.perf_counter()
-        readers = [self.begin(job, began) for job in jobs]
+        readers = []
+        for job in jobs:
+            until(began + job.after_s)
+            readers.append(self.begin(job, began + job.after_s))
         at_s = [reader() for reader in readers]
         return Outcome(time.perf_counter() - began, at_s)
 
-    def begin(self, job: Job, began: float) -> Any:
-        """Ask for one job. Returns what waits for its end and gives the times of its tokens."""
+    def begin(self, job: Job, began: float) -> Callable[[], list[float]]:
+        """Ask for one job. Returns what waits for its end and gives the times of its tokens since `began`."""
         self._count += 1
         params = SamplingParams(temperature=0, max_new_tokens=job.tokens)
         request = self._engine.submit(EngineRequest(str(self._count), job.token_ids, params, scope=job.scope))

@@ -1,0 +1,124 @@
+"""Rates and times to the first token, of the engine and of what people use instead, on the same jobs in turn.
+
+Jobs come all at once, with answers of one length or of mixed ones, or one by one at random times (Poisson).
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from benchmarks import engine_llama_cpp
+from benchmarks.engine_jobs import Job, Outcome, Peer, text
+from benchmarks.engine_llama_cpp import LlamaCpp
+from benchmarks.engine_peers import Manager, Ours, Sequential, Static, twin
+from benchmarks.engine_scale import Load, Scale
+from benchmarks.figures import Figure, median, percentile
+
+_BUSY = 0.7
+"""Arrivals come at this share of the rate that the engine has with all jobs at once."""
+
+_TARGETS = {
+    (Sequential.name, 8): 8.0,
+    (Manager.name, 8): 1.6,
+    (Manager.name, 32): 4.0,
+    (LlamaCpp.name, 8): 0.9,
+    (LlamaCpp.name, 32): 1.0,
+}
+_MIXED_TARGETS = {(Static.name, 8): 1.7, (Static.name, 32): 1.7}
+
+Runs = dict[str, list[Outcome]]
+
+
+def rates(model: PreTrainedModel, folder: Path, scale: Scale, load: Load, name: str) -> Iterator[Figure]:
+    """All kinds of jobs for one number of requests at once."""
+    most = scale.prompt[1] + max(load.tokens, load.mixed[1])
+    with ExitStack() as stack:
+        ours = stack.enter_context(Ours.of(twin(model), load.batch, load.batch * (most + 16)))
+        manager = stack.enter_context(Manager.of(twin(model), load.batch, most))
+        batching: list[Peer] = [ours, manager]
+        if lacking := engine_llama_cpp.missing():
+            sys.stderr.write(f"llama.cpp is left out: {lacking} is not installed; the extra `peers` has it.\n")
+        else:
+            batching.append(stack.enter_context(LlamaCpp.of(model, folder, load.batch, most)))
+        everybody: list[Peer] = [*batching, Static(model)]
+        if (Sequential.name, load.batch) in _TARGETS:
+            everybody.append(Sequential(model, scale.sequential))
+        for peer in everybody:
+            peer.answer([Job(text(random.Random(99), scale.prompt[0]), 2)] * 2)
+        runs: dict[str, Runs] = {}
+        for lengths in ("uniform", "mixed"):
+            jobs = [_jobs(random.Random(run), scale, load, lengths) for run in range(scale.runs)]
+            runs[lengths] = _in_turns(everybody, jobs)
+            yield from _compared(
+                runs[lengths], load.batch, lengths, f"{name}: {load.batch} requests, {lengths} lengths"
+            )
+        rate = _BUSY * median([outcome.rate for outcome in runs["mixed"][ours.name]])
+        arriving = [_arriving(random.Random(run), scale, load, rate) for run in range(scale.runs)]
+        what = f"{name}: {load.arrivals} requests that arrive one by one, {load.batch} at once at most"
+        yield from _waits(_in_turns(batching, arriving), what)
+
+
+def _in_turns(peers: Sequence[Peer], jobs: Sequence[Sequence[Job]]) -> Runs:
+    """Each run answered by all, before the next one."""
+    runs: Runs = {peer.name: [] for peer in peers}
+    for run in jobs:
+        for peer in peers:
+            runs[peer.name].append(peer.answer(run))
+    return runs
+
+
+def _compared(runs: Runs, batch: int, lengths: str, what: str) -> Iterator[Figure]:
+    """The rate against that of each, and the time to the first token against those who answer all at once."""
+    targets = _TARGETS | (_MIXED_TARGETS if lengths == "mixed" else {})
+    yield from _rates(runs, what, {peer: targets.get((peer, batch)) for peer in runs})
+    firsts = {peer: [median(outcome.first_s) for outcome in outcomes] for peer, outcomes in runs.items()}
+    yield from _times(firsts, f"{what}: time to the first token")
+
+
+def _waits(runs: Runs, what: str) -> Iterator[Figure]:
+    yield from _rates(runs, what, {})
+    p50 = {peer: [median(outcome.first_s) for outcome in outcomes] for peer, outcomes in runs.items()}
+    p99 = {peer: [percentile(outcome.first_s, 0.99) for outcome in outcomes] for peer, outcomes in runs.items()}
+    yield from _times(p50, f"{what}: time to the first token, p50")
+    yield from _times(p99, f"{what}: … p99")
+
+
+def _rates(runs: Runs, what: str, least: dict[str, float | None]) -> Iterator[Figure]:
+    found = {peer: [outcome.rate for outcome in outcomes] for peer, outcomes in runs.items()}
+    own = found.pop(Ours.name)
+    for peer, its in found.items():
+        ratio = least.get(peer)
+        spread = min(own), max(own)
+        yield Figure(
+            f"{what}: rate", median(own), "tokens/s", None, median(its), peer, least_ratio=ratio, spread=spread
+        )
+
+
+def _times(times: dict[str, list[float]], what: str) -> Iterator[Figure]:
+    own = times.pop(Ours.name)
+    times.pop(Sequential.name, None)  # it answers one: its time to the first token is of another kind
+    for peer, its in times.items():
+        yield Figure(what, median(own), "s", None, median(its), peer, spread=(min(own), max(own)))
+
+
+def _jobs(chance: random.Random, scale: Scale, load: Load, lengths: str) -> list[Job]:
+    def tokens() -> int:
+        return load.tokens if lengths == "uniform" else chance.randint(*load.mixed)
+
+    return [Job(text(chance, chance.randint(*scale.prompt)), tokens()) for _ in range(load.batch)]
+
+
+def _arriving(chance: random.Random, scale: Scale, load: Load, rate: float) -> list[Job]:
+    """Answers of mixed lengths, asked for at such times that `rate` tokens a second are wanted."""
+    every_s, after_s, jobs = sum(load.mixed) / 2 / rate, 0.0, []
+    for _ in range(load.arrivals):
+        prompt = text(chance, chance.randint(*scale.prompt))
+        jobs.append(Job(prompt, chance.randint(*load.mixed), after_s=after_s))
+        after_s += chance.expovariate(1 / every_s)
+    return jobs
