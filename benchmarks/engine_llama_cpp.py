@@ -155,14 +155,13 @@ class LlamaCpp:
         wanted = model(torch.tensor([_PROBE])).logits[0].float().numpy()
         self._pass.clear()
         for position, token in enumerate(_PROBE):
-            if position in range(1, len(_PROBE) - 4):  # most of it in one pass
-                self._pass.add(token, position, 0, last=False)
-                continue
-            self._pass.add(token, position, 0, last=True)
-            found = self._logits()[0]
-            error = float(np.linalg.norm(found - wanted[position]) / np.linalg.norm(wanted[position]))
-            if error > _ERROR:
-                raise RuntimeError(f"llama.cpp measures another model: its logits differ by {error:.0%}.")
+            compared = position in {0, *range(len(_PROBE) - 4, len(_PROBE))}
+            self._pass.add(token, position, 0, last=compared)
+            if compared:
+                found = self._run()[0]
+                error = float(np.linalg.norm(found - wanted[position]) / np.linalg.norm(wanted[position]))
+                if error > _ERROR:
+                    raise RuntimeError(f"llama.cpp measures another model: its logits differ by {error:.0%}.")
         self._api.llama_memory_clear(self._api.llama_get_memory(self._context), False)
 
     def answer(self, jobs: Sequence[Job]) -> Outcome:
@@ -184,7 +183,7 @@ class LlamaCpp:
 
     def _step(self, running: Sequence[_Sequence], began: float) -> None:
         said = self._fill(running)
-        token_ids = self._logits().argmax(axis=1) if said else self._run()
+        token_ids = self._run().argmax(axis=1)
         now = time.perf_counter() - began
         for known, token_id in zip(said, token_ids, strict=True):
             known.last = int(token_id)
@@ -205,17 +204,15 @@ class LlamaCpp:
             known.read = end
         return said
 
-    def _logits(self) -> Any:
-        """Those that were asked for in the pass, (·, vocabulary)."""
-        rows = self._pass.asked
-        self._run()
-        return np.ctypeslib.as_array(self._api.llama_get_logits(self._context), (rows, self._vocabulary))
-
-    def _run(self) -> tuple[()]:
+    def _run(self) -> Any:
+        """Run the pass. Returns the logits that were asked for (W, V), in the order in which they were."""
         if self._api.llama_decode(self._context, self._pass.batch):
             raise RuntimeError("llama.cpp cannot make a step.")
+        rows = self._pass.asked
         self._pass.clear()
-        return ()
+        if not rows:
+            return np.empty((0, self._vocabulary))
+        return np.ctypeslib.as_array(self._api.llama_get_logits(self._context), (rows, self._vocabulary))
 
     def close(self) -> None:
         """Free the pass."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from benchmarks import engine_llama_cpp
+from benchmarks import engine_llama_cpp, engine_serve
 from benchmarks.engine_jobs import Job, Outcome, Peer, text
 from benchmarks.engine_llama_cpp import LlamaCpp
 from benchmarks.engine_peers import Manager, Ours, Sequential, Static, twin
 from benchmarks.engine_scale import Load, Scale
+from benchmarks.engine_serve import Serve
 from benchmarks.figures import Figure, median, percentile
 
 _BUSY = 0.7
@@ -27,6 +28,8 @@ _TARGETS = {
     (Sequential.name, 8): 8.0,
     (Manager.name, 8): 1.6,
     (Manager.name, 32): 4.0,
+    (Serve.name, 8): 1.6,
+    (Serve.name, 32): 4.0,
     (LlamaCpp.name, 8): 0.9,
     (LlamaCpp.name, 32): 1.0,
 }
@@ -40,28 +43,43 @@ def rates(model: PreTrainedModel, folder: Path, scale: Scale, load: Load, name: 
     most = scale.prompt[1] + max(load.tokens, load.mixed[1])
     with ExitStack() as stack:
         ours = stack.enter_context(Ours.of(twin(model), load.batch, load.batch * (most + 16)))
-        manager = stack.enter_context(Manager.of(twin(model), load.batch, most))
-        batching: list[Peer] = [ours, manager]
-        if lacking := engine_llama_cpp.missing():
-            sys.stderr.write(f"llama.cpp is left out: {lacking} is not installed; the extra `peers` has it.\n")
-        else:
-            batching.append(stack.enter_context(LlamaCpp.of(model, folder, load.batch, most)))
+        batching: list[Peer] = [ours, stack.enter_context(Manager.of(twin(model), load.batch, most))]
+        if _installed(LlamaCpp.name, engine_llama_cpp.missing(), "peers"):
+            batching += _joined(stack, LlamaCpp.of(model, folder, load.batch, most))
         everybody: list[Peer] = [*batching, Static(model)]
+        once: list[Peer] = []  # who is slow is not asked for mixed lengths too
         if (Sequential.name, load.batch) in _TARGETS:
-            everybody.append(Sequential(model, scale.sequential))
-        for peer in everybody:
+            once.append(Sequential(model, scale.sequential))
+        if scale.whole and _installed(Serve.name, engine_serve.missing(), "bench"):
+            once += _joined(stack, Serve.of(model, folder, load.batch, most))
+        for peer in [*everybody, *once]:
             peer.answer([Job(text(random.Random(99), scale.prompt[0]), 2)] * 2)
         runs: dict[str, Runs] = {}
         for lengths in ("uniform", "mixed"):
-            jobs = [_jobs(random.Random(run), scale, load, lengths) for run in range(scale.runs)]
-            runs[lengths] = _in_turns(everybody, jobs)
+            jobs = [_jobs(random.Random(f"{lengths} {run}"), scale, load, lengths) for run in range(scale.runs)]
+            runs[lengths] = _in_turns(everybody if lengths == "mixed" else [*everybody, *once], jobs)
             yield from _compared(
                 runs[lengths], load.batch, lengths, f"{name}: {load.batch} requests, {lengths} lengths"
             )
-        rate = _BUSY * median([outcome.rate for outcome in runs["mixed"][ours.name]])
-        arriving = [_arriving(random.Random(run), scale, load, rate) for run in range(scale.runs)]
+        rate = _BUSY * median([outcome.rate for outcome in runs["uniform"][ours.name]])
+        arrivals = [arriving(random.Random(f"arriving {run}"), scale, load, rate) for run in range(scale.runs)]
         what = f"{name}: {load.arrivals} requests that arrive one by one, {load.batch} at once at most"
-        yield from _waits(_in_turns(batching, arriving), what)
+        yield from _waits(_in_turns(batching, arrivals), what)
+
+
+def _installed(peer: str, lacking: str | None, extra: str) -> bool:
+    if lacking:
+        sys.stderr.write(f"{peer} is left out: {lacking} is not installed; the extra `{extra}` has it.\n")
+    return lacking is None
+
+
+def _joined(stack: ExitStack, made: AbstractContextManager[Peer]) -> list[Peer]:
+    """A peer until the stack ends; nobody, said aloud, where it does not start."""
+    try:
+        return [stack.enter_context(made)]
+    except RuntimeError as error:
+        sys.stderr.write(f"Left out: {error}\n")
+        return []
 
 
 def _in_turns(peers: Sequence[Peer], jobs: Sequence[Sequence[Job]]) -> Runs:
@@ -114,11 +132,11 @@ def _jobs(chance: random.Random, scale: Scale, load: Load, lengths: str) -> list
     return [Job(text(chance, chance.randint(*scale.prompt)), tokens()) for _ in range(load.batch)]
 
 
-def _arriving(chance: random.Random, scale: Scale, load: Load, rate: float) -> list[Job]:
+def arriving(chance: random.Random, scale: Scale, load: Load, rate: float) -> list[Job]:
     """Answers of mixed lengths, asked for at such times that `rate` tokens a second are wanted."""
-    every_s, after_s, jobs = sum(load.mixed) / 2 / rate, 0.0, []
+    every_s, after_s, jobs = sum(load.arriving) / 2 / rate, 0.0, []
     for _ in range(load.arrivals):
         prompt = text(chance, chance.randint(*scale.prompt))
-        jobs.append(Job(prompt, chance.randint(*load.mixed), after_s=after_s))
+        jobs.append(Job(prompt, chance.randint(*load.arriving), after_s=after_s))
         after_s += chance.expovariate(1 / every_s)
     return jobs

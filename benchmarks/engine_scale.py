@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many requests at once, the tokens of a uniform answer, of the shortest and longest mixed one, and arrivals."""
+    """So many requests at once, the tokens of a uniform answer and of the shortest and longest mixed one.
+
+    `arrivals` come one by one, with answers of `arriving` tokens.
+    """
 
     batch: int
     tokens: int
     mixed: tuple[int, int]
     arrivals: int
+    arriving: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Scale:
 
 FULL = Scale(
     runs=5,
-    loads=(Load(8, 64, (16, 256), 16), Load(32, 48, (16, 128), 48)),
+    loads=(Load(8, 64, (16, 160), 16, (16, 64)), Load(32, 48, (8, 96), 48, (8, 48))),
     prompt=(128, 256),
     sequential=2,
     turn=(96, 32),
@@ -42,7 +46,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     runs=3,
-    loads=(Load(8, 32, (8, 48), 16),),
+    loads=(Load(8, 32, (8, 48), 12, (8, 32)),),
     prompt=(24, 48),
     sequential=1,
     turn=(48, 8),
