@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import psutil
@@ -22,7 +22,7 @@ import psycopg
 import structlog
 from sqlalchemy import make_url
 
-from benchmarks import affinity, discord, engine, history, results, slack, spine, startup
+from benchmarks import affinity, discord, engine, engine_plot, history, results, slack, spine, startup
 from benchmarks.figures import HEAD, Figure
 
 POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
@@ -40,6 +40,8 @@ _PACKAGES = (
     "torch",
     "transformers",
 )
+_PEERS = ("llama_cpp_python", "openai")
+"""Told where they are installed."""
 
 
 def main() -> None:
@@ -61,6 +63,7 @@ def main() -> None:
         sys.stdout.write("\n".join([HEAD, *(figure.row() for figure in figures)]) + "\n")
     if given.record:
         results.record(measured, _circumstances(load), PARTS)
+        engine_plot.draw(measured.get("engine", []))
 
 
 def _measure(part: str, *, quick: bool) -> Iterator[Figure]:
@@ -74,7 +77,7 @@ def _measure(part: str, *, quick: bool) -> Iterator[Figure]:
             case "slack":
                 yield from slack.measure(folder, quick=quick)
             case "engine":
-                yield from engine.measure(folder, quick=quick)
+                yield from engine.measure(folder, _databases(f"sqlite:///{folder / 'engine.db'}"), quick=quick)
             case _:
                 for url, name in _databases(f"sqlite:///{folder / f'{part}.db'}"):
                     yield from _measure_on(part, folder, url, name, quick=quick)
@@ -126,7 +129,8 @@ def _circumstances(load: float) -> list[str]:
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {psutil.cpu_count()} cores,"
         f" {memory:.0f} GiB, Python {platform.python_version()}, load before the run {load:.1f}"
     )
-    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    peers = [name for name in _PEERS if any(distributions(name=name))]
+    versions = ", ".join(f"{name} {version(name)}" for name in (*_PACKAGES, *peers))
     return [machine, versions, f"command: `{' '.join(['python -m benchmarks', *sys.argv[1:]])}`"]
 
 

@@ -6,23 +6,31 @@ worker would choose for this model here. Peers of the extra `peers` that are not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 
 from benchmarks.engine_conversation import stall, turns
 from benchmarks.engine_lookup import lookup
+from benchmarks.engine_memory import memory
 from benchmarks.engine_peers import copying, llama_120m
 from benchmarks.engine_rates import rates
 from benchmarks.engine_scale import FULL, QUICK
+from benchmarks.engine_shapes import bandwidth, sharing
+from benchmarks.engine_whole import whole_path
 from benchmarks.figures import Figure
 from core.settings import Settings
 from workers.loading import cpu_precision, set_threads
 
+_LEFT_OUT = (
+    "32 requests, `transformers serve`, SlimPajama beside its dense twin, the model of 1.1B, memory, and the whole path"
+)
 
-def measure(folder: Path, *, quick: bool) -> Iterator[Figure]:
-    """Rates and times to the first token, then turns of one conversation, then what a long prompt does to others."""
+
+def measure(folder: Path, databases: Iterable[tuple[str, str]], *, quick: bool) -> Iterator[Figure]:
+    """Everything in turn. `databases` are URLs with names, for the whole path."""
     scale = QUICK if quick else FULL
     set_threads(Settings().threads)
     dtype = cpu_precision(120_000_000)
@@ -33,3 +41,12 @@ def measure(folder: Path, *, quick: bool) -> Iterator[Figure]:
     yield from lookup(copying(model), scale, name)
     yield turns(model, scale, name)
     yield stall(model, scale, name)
+    del model
+    if not scale.whole:
+        sys.stderr.write(f"Left out with --quick: {_LEFT_OUT}.\n")
+        return
+    yield sharing(scale)
+    yield bandwidth(scale)
+    yield from memory()
+    for url, database in databases:
+        yield whole_path(folder, url, database, scale.runs)

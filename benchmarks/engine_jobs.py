@@ -11,7 +11,6 @@ from typing import Protocol
 from workers.engine.request import KvScope
 
 CONTEXT = 4096
-_WORDS = (3, 32_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +50,9 @@ class Peer(Protocol):
         """Answer all of them, each asked for when it arrives; they are in that order."""
 
 
-def text(chance: random.Random, tokens: int) -> tuple[int, ...]:
+def text(chance: random.Random, tokens: int, vocabulary: int = 32_000) -> tuple[int, ...]:
     """So many random tokens."""
-    return tuple(chance.randrange(*_WORDS) for _ in range(tokens))
+    return tuple(chance.randrange(3, vocabulary) for _ in range(tokens))
 
 
 def until(at: float) -> None:

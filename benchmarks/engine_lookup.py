@@ -19,7 +19,7 @@ _COPIED, _CHANGED = 96, 16
 """Tokens of a grounded answer; it differs from its passage in every so many."""
 
 
-class _Never(Price):
+class Never(Price):
     """Nothing is guessed."""
 
     def room(self, rows: int) -> int:
@@ -32,7 +32,7 @@ def lookup(model: PreTrainedModel, scale: Scale, name: str) -> Iterator[Figure]:
     for batch in (1, *(load.batch for load in scale.loads)):
         rates: dict[tuple[str, bool], list[float]] = {}
         with ExitStack() as stack:
-            prices = {True: None, False: _Never()}
+            prices = {True: None, False: Never()}
             engines = {
                 guesses: stack.enter_context(Ours.of(twin(model), batch, 512 * batch, KvReuse.OFF, price))
                 for guesses, price in prices.items()

@@ -187,7 +187,7 @@ class Ours:
         price: Price | None = None,
     ) -> Iterator[Ours]:
         """An engine for `batch` jobs at once."""
-        mib = -(-kv_tokens * _kv_bytes(model) // 2**20)
+        mib = -(-kv_tokens * kv_bytes(model) // 2**20)
         engine = make_engine(
             model, max_batch_size=batch, context_tokens=CONTEXT, kv_memory_mib=mib, reuse=reuse, price=price
         )
@@ -241,9 +241,11 @@ class Ours:
             self._engine.cancel(str(number))
 
 
-def _kv_bytes(model: PreTrainedModel) -> int:
-    """The bytes of a token's keys and values."""
-    return 2 * model.config.num_hidden_layers * model.config.hidden_size * model.dtype.itemsize
+def kv_bytes(model: PreTrainedModel) -> int:
+    """The bytes of a token's keys and values, by the formula."""
+    config = model.config
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * int(config.num_hidden_layers * config.num_key_value_heads * head_size) * model.dtype.itemsize
 
 
 class _Watch:
