@@ -38,7 +38,7 @@ _CANCELLED = 4
 
 
 def memory() -> Iterator[Figure]:
-    """The KV's bytes over the formula's, and the growth of the memory in use, in percent."""
+    """What the pool's tensors take, over the formula, and the memory in use after all requests, over that after some."""
     with python("benchmarks.engine_memory", env={}, stdout=subprocess.PIPE) as process:
         found = json.loads(process.stdout.readline())
     yield Figure(
@@ -47,7 +47,7 @@ def memory() -> Iterator[Figure]:
         "MiB",
         None,
         found["formula_bytes"] / 2**20,
-        "layers × heads × sizes",
+        "2 × layers × heads × head size × bytes, a token",
         most_ratio=1.1,
     )
     yield Figure(
@@ -77,12 +77,9 @@ def _measured() -> dict[str, int]:
         engine.close()
     pool = forward.pool
     assert pool is not None
-    before_bytes = _resident()
-    pool.keys.clear()
-    pool.values.clear()
     return {
         "tokens": pool.tokens,
-        "kv_bytes": before_bytes - _resident(),
+        "kv_bytes": sum(kv.untyped_storage().nbytes() for kv in (*pool.keys, *pool.values)),
         "formula_bytes": pool.tokens * kv_bytes(model),
         "warm_bytes": warm_bytes,
         "after_bytes": after_bytes,
