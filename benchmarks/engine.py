@@ -24,9 +24,7 @@ from benchmarks.figures import Figure
 from core.settings import Settings
 from workers.loading import cpu_precision, set_threads
 
-_LEFT_OUT = (
-    "32 requests, `transformers serve`, SlimPajama beside its dense twin, the model of 1.1B, memory, and the whole path"
-)
+_LEFT_OUT = "32 requests, guesses with 8 requests, `transformers serve`, SlimPajama beside its dense twin, the model of 1.1B, memory, and the whole path"
 
 
 def measure(folder: Path, databases: Iterable[tuple[str, str]], *, quick: bool) -> Iterator[Figure]:

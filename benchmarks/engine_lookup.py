@@ -15,7 +15,8 @@ from benchmarks.figures import Figure, median
 from workers.engine.lookup import Price
 from workers.engine.prefixes import KvReuse
 
-_COPIED, _CHANGED = 96, 16
+_RUNS = 3
+_COPIED, _CHANGED = 64, 16
 """Tokens of a grounded answer; it differs from its passage in every so many."""
 
 
@@ -29,7 +30,7 @@ class Never(Price):
 
 def lookup(model: PreTrainedModel, scale: Scale, name: str) -> Iterator[Figure]:
     """The rate with guesses over that without, in turns: where answers copy, where they do not, where all misleads."""
-    for batch in (1, *(load.batch for load in scale.loads)):
+    for batch in scale.guessing:
         rates: dict[tuple[str, bool], list[float]] = {}
         with ExitStack() as stack:
             prices = {True: None, False: Never()}
@@ -37,7 +38,7 @@ def lookup(model: PreTrainedModel, scale: Scale, name: str) -> Iterator[Figure]:
                 guesses: stack.enter_context(Ours.of(twin(model), batch, 512 * batch, KvReuse.OFF, price))
                 for guesses, price in prices.items()
             }
-            for run in range(-1, scale.runs):  # the first to learn what steps cost
+            for run in range(-1, _RUNS):  # the first to learn what steps cost
                 for kind, passage in _PASSAGES.items():
                     begins = [random.Random(f"{run} {i}").randrange(3, 30_000) for i in range(batch)]
                     for guesses, engine in engines.items():

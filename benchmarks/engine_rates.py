@@ -24,6 +24,9 @@ from benchmarks.figures import Figure, median, percentile
 _BUSY = 0.7
 """Arrivals come at this share of the rate that the engine has with all jobs at once."""
 
+_SLOW = 32
+"""With so many requests at once transformers' continuous batching takes several times as long as anybody else."""
+
 _TARGETS = {
     (Sequential.name, 8): 8.0,
     (Manager.name, 8): 1.6,
@@ -43,11 +46,13 @@ def rates(model: PreTrainedModel, folder: Path, scale: Scale, load: Load, name: 
     most = scale.prompt[1] + max(load.tokens, load.mixed[1])
     with ExitStack() as stack:
         ours = stack.enter_context(Ours.of(twin(model), load.batch, load.batch * (most + 16)))
-        batching: list[Peer] = [ours, stack.enter_context(Manager.of(twin(model), load.batch, most))]
+        manager = stack.enter_context(Manager.of(twin(model), load.batch, most))
+        batching: list[Peer] = [ours]
+        once: list[Peer] = []  # who is slow is asked for answers of one length only
+        (batching if load.batch < _SLOW else once).append(manager)
         if _installed(LlamaCpp.name, engine_llama_cpp.missing(), "peers"):
             batching += _joined(stack, LlamaCpp.of(model, folder, load.batch, most))
         everybody: list[Peer] = [*batching, Static(model)]
-        once: list[Peer] = []  # who is slow is not asked for mixed lengths too
         if (Sequential.name, load.batch) in _TARGETS:
             once.append(Sequential(model, scale.sequential))
         if scale.whole and _installed(Serve.name, engine_serve.missing(), "bench"):

@@ -30,18 +30,22 @@ class Scale:
     turn: tuple[int, int]
     long_prompt: int
     own_runs: int
+    guessing: tuple[int, ...]
+    """Requests at once with which guesses are measured, three times each."""
+
     whole: bool
     """Whether the rows that need processes, large models or thousands of requests are measured too."""
 
 
 FULL = Scale(
     runs=5,
-    loads=(Load(8, 64, (16, 160), 16, (16, 64)), Load(32, 48, (8, 96), 48, (8, 48))),
+    loads=(Load(8, 64, (16, 128), 12, (16, 64)), Load(32, 32, (8, 96), 32, (8, 32))),
     prompt=(128, 256),
     sequential=2,
     turn=(96, 32),
     long_prompt=2000,
     own_runs=5,
+    guessing=(1, 8),
     whole=True,
 )
 QUICK = Scale(
@@ -52,5 +56,6 @@ QUICK = Scale(
     turn=(48, 8),
     long_prompt=500,
     own_runs=1,
+    guessing=(1,),
     whole=False,
 )
