@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-_IDENTITY = ("preset", "start", "teacher", "tokens", "instruct_share", "batch_tokens", "seed", "ema")
+_IDENTITY = ("preset", "shape", "start", "teacher", "tokens", "instruct_share", "batch_tokens", "seed", "ema")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """What to train. `tokens` counts both phases; `minutes` ends sooner with the same schedule, or is the whole of it.
 
+    `shape` has what of the preset's configuration is to be otherwise.
     `start`, a model's folder, stands in for a preset and a new tokenizer; `teacher`, a model of as many layers and the
     same tokenizer, is what its outputs are drawn to. `accumulate` parts of a batch are in memory one at a time. `ema`, where it is
     not 0, is how much of the weights' running mean stays at each step; that mean is then what is measured and saved.
-    `compile` None is: where it pays.
+    `bf16` and `compile` None are: where it pays.
     """
 
     preset: str
@@ -36,9 +37,11 @@ class TrainOptions:
     other_rate: float = 3e-3
     seed: int = 1
     device: str = "cpu"
+    bf16: bool | None = None
     compile: bool | None = None
     start: Path | None = None
     teacher: Path | None = None
+    shape: Mapping[str, Any] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must have been made with to be resumed."""

@@ -39,6 +39,6 @@ _SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def preset(name: str) -> SlimPajamaConfig:
-    """The configuration of a named size. Raises KeyError."""
-    return SlimPajamaConfig(**_SHAPES[name])
+def preset(name: str, **shape: Any) -> SlimPajamaConfig:
+    """The configuration of a named size, where `shape` does not say otherwise. Raises KeyError."""
+    return SlimPajamaConfig(**_SHAPES[name] | shape)

@@ -199,7 +199,7 @@ def _beginning(
     if options.start is not None:
         tokenizer = AutoTokenizer.from_pretrained(options.start)
         return tokenizer, _loaded(options.start, allow_unhealed=True)
-    config = preset(options.preset)
+    config = preset(options.preset, **options.shape)
     folder = options.out / "tokenizer"
     if group.first and not folder.exists():
         made = train_tokenizer(balanced_texts(options.data, bad), config.vocab_size, config.max_position_embeddings)

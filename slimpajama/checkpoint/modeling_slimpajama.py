@@ -91,8 +91,16 @@ def eager_attention_forward(
 
 
 def _norm(config: SlimPajamaConfig, size: int) -> nn.Module:
-    kind = nn.RMSNorm if config.norm_type == "rms" else nn.LayerNorm
+    kind = _RMSNorm if config.norm_type == "rms" else nn.LayerNorm
     return kind(size, eps=config.rms_norm_eps)
+
+
+class _RMSNorm(nn.RMSNorm):
+    """`nn.RMSNorm` whose weight follows the input's precision: in mixed training torch has a slow path otherwise."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: (…, size)."""
+        return nn.functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 def _linear(in_features: int, out_features: int, std: float, *, bias: bool = False) -> nn.Linear:

@@ -42,6 +42,14 @@ def test_a_trained_model_knows_more_than_nothing(options: TrainOptions) -> None:
     assert bits_per_byte(model, tokenizer, ["The cat sat on the mat.", "今天天气很好。"]).value < 8
 
 
+def test_a_preset_can_be_trained_in_another_shape(options: TrainOptions) -> None:
+    folder = train(replace(options, shape={"num_repeats": 3, "delta_rank": 0}))
+    made = AutoModelForCausalLM.from_pretrained(folder).config
+    assert (made.num_hidden_layers, made.delta_rank, made.hidden_size) == (8, 0, 64)
+    with pytest.raises(ResumeError):
+        train(options)
+
+
 def stopped_at(step: int) -> tuple[Callable[[TrainProgress], None], Callable[[], bool]]:
     """What to report to, and what says that step `step` should be the last."""
     steps: list[int] = []
