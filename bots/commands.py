@@ -14,7 +14,7 @@ from typing import Any
 
 from bots import handoff, managing, privacy
 from bots.texts import text
-from core import conversations, workspaces
+from core import access, conversations, workspaces
 from core.conversations import PLAIN
 from core.errors import AdminsOnly, BadCommand, NotAllowed, UnknownCommand
 from core.faq.finding import CHOSEN
@@ -302,26 +302,28 @@ async def say(
     service: Service, said: str, asker: Asker, *, recipe: str = PLAIN, arguments: dict[str, str] | None = None
 ) -> Answering | PassedOn:
     """Hand a message to core. Raises MessageRefused."""
-    received = await service.receive(
-        InboundMessage(
-            place=asker.place,
-            person=asker.person,
-            event_id=asker.event_id,
-            text=said,
-            language=asker.language,
-            recipe=recipe,
-            arguments=arguments or {},
-            target=asker.target,
-            shared=asker.shared,
-            channel=asker.channel,
-            category=asker.category,
-            roles=asker.roles,
-            context=asker.context,
-        )
-    )
+    received = await service.receive(_message(said, asker, recipe, arguments or {}))
     if isinstance(received, conversations.PassedOn):
         return PassedOn(received)
     return Answering(await service.turn(asker.place, received.turn_id), received.duplicate)
+
+
+def _message(said: str, asker: Asker, recipe: str, arguments: dict[str, str]) -> InboundMessage:
+    return InboundMessage(
+        place=asker.place,
+        person=asker.person,
+        event_id=asker.event_id,
+        text=said,
+        language=asker.language,
+        recipe=recipe,
+        arguments=arguments,
+        target=asker.target,
+        shared=asker.shared,
+        channel=asker.channel,
+        category=asker.category,
+        roles=asker.roles,
+        context=asker.context,
+    )
 
 
 async def choose(service: Service, turn: TurnView, entry_id: int, asker: Asker) -> Answering | PassedOn:
@@ -341,11 +343,27 @@ async def run(service: Service, call: Call, asker: Asker) -> Outcome:
     if command.admin and not asker.admin:
         raise AdminsOnly
     if command.recipe is not None:
-        arguments = {name: value for name, value in call.arguments.items() if name != "text"}
-        if "collection" in arguments:
-            await service.check_collection(asker.place, asker.channel, arguments["collection"])
+        arguments = await _recipe_arguments(service, call, asker)
         return await say(service, call.arguments["text"], asker, recipe=command.recipe, arguments=arguments)
     return await _ACTIONS[call.name](service, call, asker)
+
+
+async def check(service: Service, call: Call, asker: Asker) -> None:
+    """Refuse a question, or a call for a human, that `run` would refuse: for who shows it before. Raises MessageRefused."""
+    recipe = COMMANDS[call.name].recipe
+    if recipe is None:
+        access.check(await service.workspace_settings(asker.place), _message("", asker, PLAIN, {}))
+    else:
+        arguments = await _recipe_arguments(service, call, asker)
+        await service.check(_message(call.arguments["text"], asker, recipe, arguments))
+
+
+async def _recipe_arguments(service: Service, call: Call, asker: Asker) -> dict[str, str]:
+    """What a recipe is given beside the text. Raises UnknownCollection."""
+    arguments = {name: value for name, value in call.arguments.items() if name != "text"}
+    if "collection" in arguments:
+        await service.check_collection(asker.place, asker.channel, arguments["collection"])
+    return arguments
 
 
 async def _reset(service: Service, call: Call, asker: Asker) -> Outcome:

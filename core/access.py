@@ -69,9 +69,9 @@ def wait_in_line(session: Session, settings: WorkspaceSettings, workspace_id: in
 
 
 def check_quota(
-    session: Session, settings: WorkspaceSettings, workspace_id: int, participant_id: int, now: datetime
+    session: Session, settings: WorkspaceSettings, workspace_id: int | None, participant_id: int | None, now: datetime
 ) -> None:
-    """Count the day's Turns, where a quota is set. Raises QuotaUsed."""
+    """Count the day's Turns, where a quota is set; who is not known yet has none. Raises QuotaUsed."""
     per_person, per_workspace = settings.turns_per_person_per_day, settings.turns_per_day
     if per_person is None and per_workspace is None:
         return

@@ -158,11 +158,7 @@ def receive(
     if found.known_turn is not None:
         known = session.get_one(Turn, found.known_turn)
         return Received(known.id, known.conversation_id, known.state, queue_position(session, known.id), duplicate=True)
-    access.check(settings, message)
-    if found.queued_of_person >= limits.turns_per_person:
-        raise Busy(found.queued_of_person)
-    if found.queued >= limits.turns:
-        raise Busy(found.queued)
+    _check(settings, found, message, limits)
     beside = context.news(session, found.conversation, message)
     if beside or _is_news(found, message):
         introduce(session, message, beside, now)
@@ -181,6 +177,23 @@ def receive(
         return _said_before(session, found.conversation, message.event_id)
     turn_id = _add_turn(session, _with_recipe(message, here), {**common, "message_id": message_id}, found, now)
     return Received(turn_id, found.conversation, TurnState.QUEUED, ahead=found.queued)
+
+
+def check(session: Session, message: InboundMessage, limits: QueueLimits, now: datetime) -> None:
+    """Refuse what `receive` would refuse now, and store nothing. Raises AccessDenied, Busy, QuotaUsed."""
+    found: Any = session.execute(_LOOK, _lookup(message)).one()
+    settings = WorkspaceSettings.of(found.settings)
+    _check(settings, found, message, limits)
+    access.check_quota(session, settings, found.workspace, found.person, now)
+
+
+def _check(settings: WorkspaceSettings, found: Any, message: InboundMessage, limits: QueueLimits) -> None:
+    """Raises AccessDenied, Busy."""
+    access.check(settings, message)
+    if found.queued_of_person >= limits.turns_per_person:
+        raise Busy(found.queued_of_person)
+    if found.queued >= limits.turns:
+        raise Busy(found.queued)
 
 
 def pass_on(

@@ -114,11 +114,7 @@ class Service:
         MessageTooLong, UnknownRecipe, Busy, AccessDenied, QuotaUsed, and NotFound where the message was deleted
         before it was asked about.
         """
-        if message.recipe not in recipes.NAMES:
-            raise UnknownRecipe(message.recipe, recipes.NAMES)
-        text = self._checked(message.text)
-        arguments = {name: self._cleaned(value) for name, value in message.arguments.items()}
-        message = message.model_copy(update={"arguments": arguments, "context": self._readable(message.context)})
+        text, message = self._taken(message)
         try:
             received = await self._database.write(conversations.receive, message, text, self._limits, _now())
         except IntegrityError:  # the same event is being stored by another task: now it is there
@@ -130,6 +126,14 @@ class Service:
             self._wake_ups.send_soon(received.turn_id)
             log.info("A turn was queued.", action="turn_queued", turn_id=received.turn_id, ahead=received.ahead)
         return received
+
+    async def check(self, message: InboundMessage) -> None:
+        """Refuse what `receive` would refuse now, and store nothing, for who shows it before it is stored.
+
+        Raises EmptyMessage, MessageTooLong, UnknownRecipe, Busy, AccessDenied, QuotaUsed.
+        """
+        _, message = self._taken(message)
+        await self._database.read(conversations.check, message, self._limits, _now())
 
     async def edit(self, place: Place, event_id: str, text: str) -> TurnView | None:
         """Take a message's new wording and answer it again. Raises as `receive`.
@@ -435,6 +439,14 @@ class Service:
         await self._database.read(conversations.queue_position, 0)
         with translated():
             await self._client.ping()
+
+    def _taken(self, message: InboundMessage) -> tuple[str, InboundMessage]:
+        """Its text, and the message with everything else in it, cleaned. Raises EmptyMessage, MessageTooLong, UnknownRecipe."""
+        if message.recipe not in recipes.NAMES:
+            raise UnknownRecipe(message.recipe, recipes.NAMES)
+        text = self._checked(message.text)
+        arguments = {name: self._cleaned(value) for name, value in message.arguments.items()}
+        return text, message.model_copy(update={"arguments": arguments, "context": self._readable(message.context)})
 
     def _checked(self, text: str) -> str:
         cleaned = self._cleaned(text)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from core import access, conversations, workspaces
 from core.conversations import QueueLimits
 from core.database import Database
-from core.errors import AccessDenied, DatabaseUnavailable, QuotaUsed
+from core.errors import AccessDenied, Busy, DatabaseUnavailable, QuotaUsed
 from core.models import Message, Turn
 from core.values import ContextMessage, InboundMessage, Person, Place
 from core.workspaces import WorkspaceSettings
@@ -37,6 +37,11 @@ def receive(chat: Chat, event_id: str, person: str = "p", **more: object) -> con
     message = chat.message(event_id, person=person).model_copy(update=more)
     with chat.database.write() as session:
         return conversations.receive(session, message, message.text, MANY, chat.now)
+
+
+def check(chat: Chat, event_id: str, person: str = "p", limits: QueueLimits = MANY) -> None:
+    with chat.database.read() as session:
+        conversations.check(session, chat.message(event_id, person=person), limits, chat.now)
 
 
 def turns_of(chat: Chat) -> int:
@@ -166,6 +171,20 @@ class TestQuotas:
         assert refused.value.hours == hours
         chat.now = NOON.replace(hour=0) + timedelta(days=1)
         receive(chat, "3")
+
+    def test_what_would_be_refused_is_refused_before_it_is_kept(self, chat: Chat) -> None:
+        check(chat, "1")  # in a workspace of which nothing is known
+        settings_of(chat, turns_per_person_per_day=1, blocked_users="q")
+        check(chat, "1")
+        receive(chat, "1")
+        with pytest.raises(QuotaUsed):
+            check(chat, "2")
+        with pytest.raises(AccessDenied):
+            check(chat, "3", person="q")
+        check(chat, "4", person="new")
+        with pytest.raises(Busy):
+            check(chat, "5", person="new", limits=QueueLimits(1, 99))
+        assert turns_of(chat) == 1
 
     def test_a_quota_that_was_taken_back_bounds_nobody(self, chat: Chat) -> None:
         settings_of(chat, turns_per_day=1)
