@@ -13,6 +13,7 @@ PajamaError
 │   ├── MessageTooLong
 │   ├── WordsUnwanted        they are somebody else's, who wants none kept
 │   ├── Busy
+│   ├── NotInChannel         the bot is not where it was asked, and cannot answer there
 │   ├── AccessDenied         the Workspace does not let this person, or anyone in this channel, be answered
 │   ├── QuotaUsed
 │   ├── UnknownRecipe
@@ -165,6 +166,12 @@ class AccessDenied(MessageRefused):
     def __init__(self, reason: Literal["person", "channel"]) -> None:
         super().__init__(f"The workspace's settings do not let this {reason} be answered.")
         self.reason = reason
+
+
+class NotInChannel(MessageRefused):
+    """The bot is not in the channel in which it is to answer."""
+
+    code = "not_in_channel"
 
 
 class QuotaUsed(MessageRefused):

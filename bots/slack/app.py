@@ -125,8 +125,8 @@ def _listen_to_interactions(app: AsyncApp, handlers: Handlers) -> None:
     done = handlers.errands.done
 
     @app.command(_ANY)
-    async def command(body: Json, ack: Any) -> None:
-        await done(_at_desk(handlers, body, lambda desk: desk.slash.command(body)))
+    async def command(body: Json, ack: Any, context: Any) -> None:
+        await done(_at_desk(handlers, body, lambda desk: desk.slash.command(body, str(context.bot_user_id))))
         await ack()
 
     @app.shortcut(re.compile("pajama_.*"))

@@ -22,11 +22,15 @@ async def guarded(
     work: Callable[[str], Awaitable[None]],
     *,
     thread: str | None = None,
+    reply_url: str = "",
 ) -> None:
-    """Do the work in the person's language; whoever asked for what cannot be done is told why, where only they see it."""
+    """Do the work in the person's language; whoever asked for what cannot be done is told why, where only they see it.
+
+    `reply_url` is as in `Speaker.only_to`.
+    """
     language = await people.language(user)
     try:
         await work(language)
     except PajamaError as error:
         log.info("An interaction was refused.", action="interaction_refused", code=error.code, reason=str(error))
-        await speaker.only_to(channel, user, sentence_for(error, language), thread)
+        await speaker.only_to(channel, user, sentence_for(error, language), thread, reply_url=reply_url)

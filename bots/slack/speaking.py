@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
+from http import HTTPStatus
 from typing import Any
 
+import aiohttp
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from bots.slack.fitting import TEXT_CHARS
+from bots.slack.mrkdwn import texts
 from bots.slack.targets import Target
 from bots.slack.thread import Thread, metadata
-from bots.slack.wire import Done, Json, Refused, surely
+from bots.slack.wire import CALL_TIMEOUT_S, Done, Json, Refused, surely
 from bots.slack.wording import harmless
 from bots.splitting import split
 
@@ -42,18 +48,43 @@ class Speaker:
             return
         await self._say({"channel": opened["channel"]["id"]}, words, file)
 
-    async def only_to(self, channel: str, user: str, words: str, thread: str | None = None) -> None:
-        """Say it where only one person sees it; in private where that cannot be."""
-        where: dict[str, Any] = {"channel": channel, "user": user, **({"thread_ts": thread} if thread else {})}
+    async def only_to(
+        self, channel: str, user: str, words: str, thread: str | None = None, *, reply_url: str = ""
+    ) -> None:
+        """Say it where only one person sees it; in private where that cannot be.
+
+        `reply_url`: where Slack takes an answer to what the person did, also in a channel that the bot is not in.
+        """
         try:
-            for piece in split(words, MAX_CHARS):
-                await surely(
-                    lambda piece=piece: self._client.chat_postEphemeral(markdown_text=harmless(piece), **where),  # type: ignore[misc]
-                    what="ephemeral",
-                )
+            await self.only_there(channel, user, words, thread)
         except Refused as error:
             log.info("Nobody can be told there.", action="ephemeral_refused", reason=str(error))
-            await self.in_private(user, words)
+            if not (reply_url and await self._replied(reply_url, words)):
+                await self.in_private(user, words)
+
+    async def only_there(self, channel: str, user: str, words: str, thread: str | None = None) -> None:
+        """Say it where only one person sees it. Raises Refused, where the bot is not in the channel too."""
+        where: dict[str, Any] = {"channel": channel, "user": user, **({"thread_ts": thread} if thread else {})}
+        for piece in split(words, MAX_CHARS):
+            await surely(
+                lambda piece=piece: self._client.chat_postEphemeral(markdown_text=harmless(piece), **where),  # type: ignore[misc]
+                what="ephemeral",
+            )
+
+    async def _replied(self, url: str, words: str) -> bool:
+        """Whether Slack took it at the URL that came with what the person did: five times within half an hour."""
+        hook = AsyncWebhookClient(url, session=self._client.session, proxy=self._client.proxy, retry_handlers=[])
+        try:
+            for piece in texts(words, TEXT_CHARS):
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    answer = await hook.send(text=piece, response_type="ephemeral", replace_original=False)
+                if answer.status_code != HTTPStatus.OK:
+                    log.info("A reply is not taken.", action="reply_refused", status=answer.status_code)
+                    return False
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            log.info("A reply is not taken.", action="reply_refused", reason=str(error) or repr(error))
+            return False
+        return True
 
     async def _say(self, where: dict[str, Any], words: str, file: File | None) -> None:
         try:

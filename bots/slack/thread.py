@@ -30,7 +30,7 @@ async def _known(ts: str) -> bool:
 
 
 class Thread:
-    """One per answer. `since`: the `ts` after which it is read."""
+    """One per answer. `since`: the `ts` after which it is read. Without a `ts` it is the channel outside of threads."""
 
     def __init__(
         self, client: AsyncWebClient, channel: str, ts: str, *, since: str, is_known: IsKnown = _known
@@ -75,20 +75,23 @@ class Thread:
                 ours += [message for message in page.get("messages") or () if message.get("bot_id") == bot_id]
                 cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
                 if not cursor:
+                    ours.sort(key=lambda message: float(message["ts"]))  # a channel comes the newest first
                     return [message for message in ours if message["ts"] != self._ts]
         except Refused as error:
             log.warning("The thread cannot be read.", action="thread_unread", reason=str(error))
             return []
 
     async def _page(self, cursor: str) -> Any:
-        return await self._client.conversations_replies(
-            channel=self._channel,
-            ts=self._ts,
-            oldest=self._since,
-            include_all_metadata=True,
-            limit=_PAGE,
-            cursor=cursor or None,
-        )
+        asked: Json = {
+            "channel": self._channel,
+            "oldest": self._since,
+            "include_all_metadata": True,
+            "limit": _PAGE,
+            "cursor": cursor or None,
+        }
+        if not self._ts:
+            return await self._client.conversations_history(**asked)
+        return await self._client.conversations_replies(ts=self._ts, **asked)
 
     async def _bot(self) -> str:
         if self._bot_id is None:

@@ -30,6 +30,9 @@ _LONGEST_RETRY_S = 30.0
 _LIMITED = frozenset({"ratelimited", "rate_limited"})
 _BROKEN = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout", "unreadable"})
 
+OUTSIDE = frozenset({"not_in_channel", "channel_not_found"})
+"""How Slack refuses where the bot is not in the channel; of private ones it does not say that they are there."""
+
 
 class Refused(DeliveryFailed):
     """Slack does not take the call, and never will. `refusal` is Slack's own code."""

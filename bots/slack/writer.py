@@ -29,12 +29,12 @@ class Writer:
     # Messages
 
     async def post(self, arguments: Json, nonce: str, *, placed: bool = False) -> str:
-        """A new message; its `ts`. `placed`: the caller has a place in line."""
+        """A new message; its `ts`. `placed`: the caller has a place in line. Without a thread it begins one."""
 
         async def call() -> Any:
             return await self._client.chat_postMessage(
                 channel=self._target.channel,
-                thread_ts=self._target.thread,
+                thread_ts=self._target.thread or None,
                 metadata=metadata(nonce),
                 unfurl_links=False,
                 unfurl_media=False,

@@ -1,34 +1,25 @@
-"""The slash command and the shortcuts of messages."""
+"""The slash command, and the titles of chats."""
 
 from __future__ import annotations
 
 import pytest
 
 from bots import patience
+from bots.commands import COMMANDS
 from bots.slack import chats
+from bots.slack.fitting import TEXT_CHARS
 from bots.texts import text
 from core.service import Service
 from core.settings import Settings
 from core.values import InboundMessage, Person, Place, TurnState
 from tests.bots.scripted_worker import Gate, ScriptedWorker
+from tests.bots.slack.asking import anywhere, ask, until_seen
 from tests.bots.slack.conftest import Bot
+from tests.bots.slack.standin.calls import RESPONSE_URL
 from tests.bots.slack.standin.channel import Channel
-from tests.bots.slack.standin.message import Message
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.server import StandInSlack
 from tests.bots.slack.standin.team import Team
-
-
-async def ask(bot: Bot, channel: Channel, person: User, words: str) -> Message:
-    """Ask in a thread of its own, and wait for the whole answer."""
-    question = await channel.say(person, f"<@BOT> {words}")
-    await channel.until(f"You said: {words}")
-    await bot.settled()
-    return question
-
-
-async def until_seen(slack: StandInSlack, channel: Channel, person: User, words: str) -> None:
-    await slack.until(lambda: any(words in message.read for message in channel.seen_by(person)))
 
 
 async def test_in_a_channel_why_and_regenerate_are_about_what_the_asker_asked_last(
@@ -89,62 +80,132 @@ async def test_an_unknown_word_is_a_question_and_an_empty_command_is_help(
     await bot.settled()
 
 
-async def test_a_thread_is_summed_up_below_it(
-    bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, general: Channel, ann: User,
-    bob: User,
-) -> None:  # fmt: skip
-    root = await general.say(ann, "shall we meet?")
-    await general.say(bob, "on Friday", thread=root)
-    worker.script["Ann: shall we meet?\n\nBob: on Friday"] = ["They meet on Friday."]
-    await acme.shortcut(ann, root, "pajama_summarise")
-    await general.until("They meet on Friday.")
-    await bot.settled()
-    assert general.answers[0].thread_ts == root.ts
-    place = Place(platform="slack", workspace=acme.id, conversation=f"{general.id}:{root.ts}")
-    (turn,) = await service.history(place)
-    assert turn.recipe == "understand"
-
-
-async def test_of_who_opted_out_nothing_is_read_and_who_asks_is_told_that_it_is_not_all(
-    bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, general: Channel, ann: User,
-    bob: User,
-) -> None:  # fmt: skip
-    place = Place(platform="slack", workspace=acme.id, conversation="any")
-    await service.opt_out(place, Person(id=bob.id), True)
-    root = await general.say(ann, "shall we meet?")
-    await general.say(bob, "on Friday", thread=root)
-    await acme.shortcut(ann, root, "pajama_summarise")
-    await general.until("You said: Ann: shall we meet?")
-    await until_seen(slack, general, ann, text("thread_in_part")[:40])
-    await bot.settled()
-    assert not any("Friday" in answer.read for answer in general.answers)
-
-
-async def test_a_long_thread_is_read_in_part_and_a_second_one_in_the_same_minute_by_its_message_alone(
-    bot: Bot, worker: ScriptedWorker, slack: StandInSlack, settings: Settings, acme: Team, general: Channel, ann: User
+@pytest.mark.parametrize("words", ["why is the sky blue?", "help me write\na letter", "STATUS quo, what is that?"])
+async def test_a_command_that_takes_no_words_begins_a_question_where_words_follow(
+    bot: Bot, worker: ScriptedWorker, acme: Team, general: Channel, ann: User, words: str
 ) -> None:
-    root = await general.say(ann, "begin")
-    for number in range(30):  # of which Slack shows such an app 15 in a minute
-        await general.say(ann, f"line {number}", thread=root)
-    await acme.shortcut(ann, root, "pajama_summarise")
-    await until_seen(slack, general, ann, text("thread_in_part")[:40])
-    await general.until("line 13")
-    other = await general.say(ann, "another")
-    await acme.shortcut(ann, other, "pajama_summarise")
-    await until_seen(slack, general, ann, text("thread_unread")[:40])
-    await general.until("You said: another")
+    await acme.slash(ann, general, "/pajama", words)
+    await general.until(f"You said: {words}")
     await bot.settled()
-    assert slack.limits.impatient == []
 
 
-async def test_a_shortcut_reads_names_where_the_message_has_mentions(
+@pytest.mark.parametrize("typed", ["privacy exprot", "feedback great", "translate to=fr", "write task=sing x"])
+async def test_a_command_that_is_used_wrongly_is_told_how_and_asks_nothing(
+    bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, general: Channel, ann: User, typed: str
+) -> None:
+    await acme.slash(ann, general, "/pajama", typed)
+    await until_seen(slack, general, ann, COMMANDS[typed.partition(" ")[0]].usage)
+    await bot.settled()
+    assert worker.answered == [] and general.answers == []
+
+
+async def test_what_slack_escapes_is_read_as_it_was_typed(
     bot: Bot, worker: ScriptedWorker, acme: Team, general: Channel, ann: User, bob: User
 ) -> None:
-    await ask(bot, general, bob, "hello")
-    message = await general.say(ann, f"{bob.mention} is here & well")
-    await acme.shortcut(ann, message, "pajama_answer")
-    await general.until("You said: @Bob is here & well")
+    typed = f"translate to=fr a &lt; b &amp; c, says <@{bob.id}|bob> in <#{general.id}|general> {acme.bot.mention}"
+    await acme.slash(ann, general, "/pajama", typed)
+    await general.until("a < b & c, says @bob in #general")
     await bot.settled()
+    question, answer = general.answers
+    assert question.read == "*Ann*: a &lt; b &amp; c, says @bob in #general"
+    assert answer.read.startswith("You said: ") and answer.read.endswith("a < b & c, says @bob in #general")
+
+
+async def test_settings_keep_the_ids_of_what_was_picked_and_the_letters_that_were_typed(
+    bot: Bot, service: Service, slack: StandInSlack, acme: Team, general: Channel, bob: User
+) -> None:
+    await acme.slash(acme.owner, general, "/pajama", f"settings blocked_users <@{bob.id}|bob>")
+    await until_seen(slack, general, acme.owner, "blocked_users")
+    await acme.slash(acme.owner, general, "/pajama", "settings persona A &lt;3 &amp; kind owl")
+    await until_seen(slack, general, acme.owner, "A <3 & kind owl")
+    settings = await service.workspace_settings(anywhere(acme))
+    assert (settings.blocked_users, settings.persona) == ((bob.id,), "A <3 & kind owl")
+
+
+@pytest.mark.parametrize("private", [False, True])
+async def test_a_question_where_the_bot_is_not_is_told_so_there_and_asks_nothing(
+    bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, ann: User, private: bool
+) -> None:
+    outside = acme.add_channel("outside", bot=False, private=private)
+    asked = await acme.slash(ann, outside, "/pajama", "ask what is up")
+    assert text("error_not_in_channel") in await asked.answered()
+    await bot.settled()
+    assert outside.texts == [] and acme.dm(ann).answers == []
+    assert worker.answered == [] and await service.waiting("slack") == []
+
+
+async def test_what_a_command_tells_is_told_where_it_was_given_also_where_the_bot_is_not(
+    bot: Bot, slack: StandInSlack, acme: Team, ann: User
+) -> None:
+    outside = acme.add_channel("outside", bot=False)
+    asked = await acme.slash(ann, outside, "/pajama", "help")
+    assert "/translate" in await asked.answered()
+    await bot.settled()
+    assert outside.texts == [] and acme.dm(ann).answers == []
+
+
+async def test_where_slack_takes_no_reply_either_it_is_told_in_private(
+    bot: Bot, slack: StandInSlack, acme: Team, ann: User
+) -> None:
+    slack.faults.add(RESPONSE_URL, 404)
+    await acme.slash(ann, acme.add_channel("outside", bot=False), "/pajama", "ask what is up")
+    await acme.dm(ann).until(text("error_not_in_channel"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "setting", "sentence"),
+    [
+        ("ask rude words", "blocked_users", "error_access"),
+        ("human rude words", "blocked_users", "error_access"),
+        ("ask more words", "turns_per_person_per_day", "error_quota"),
+        ("faq collection=none words", "", "error_unknown_collection"),
+        ("ask " + "long " * 8_000, "", "error_too_long"),
+    ],
+)
+async def test_nobody_sees_a_question_that_is_refused(
+    bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, general: Channel, ann: User,
+    typed: str, setting: str, sentence: str,
+) -> None:  # fmt: skip
+    if setting == "turns_per_person_per_day":
+        await ask(bot, general, ann, "hello")
+        await service.change_setting(anywhere(acme), setting, 1)
+    elif setting:
+        await service.change_setting(anywhere(acme), setting, ann.id)
+    before = general.texts
+    await acme.slash(ann, general, "/pajama", typed)
+    await until_seen(slack, general, ann, text(sentence).partition("{")[0])
+    await bot.settled()
+    assert general.texts == before and len(slack.requests_to("chat.postMessage")) == 0
+
+
+async def test_a_question_that_is_refused_only_when_it_is_kept_is_taken_away(
+    bot: Bot, slack: StandInSlack, settings: Settings, acme: Team, general: Channel, ann: User
+) -> None:
+    await acme.slash(ann, general, "/pajama", "human " + "x" * (settings.max_message_chars + 1))
+    await until_seen(slack, general, ann, text("error_too_long").partition("{")[0])
+    await bot.settled()
+    assert general.texts == [] and len(slack.requests_to("chat.postMessage")) == 1
+
+
+@pytest.mark.parametrize("work_done", [False, True], ids=["before", "after"])
+async def test_a_question_stands_there_once_though_its_post_fails(
+    bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, general: Channel, ann: User, work_done: bool
+) -> None:
+    slack.faults.add("chat.postMessage", "reset", work_done=work_done)
+    await acme.slash(ann, general, "/pajama", "ask what is up")
+    await general.until("You said: what is up")
+    await bot.settled()
+    assert [answer.read for answer in general.answers] == ["*Ann*: what is up", "You said: what is up"]
+
+
+async def test_a_long_question_is_shown_by_its_beginning(
+    bot: Bot, worker: ScriptedWorker, acme: Team, general: Channel, ann: User
+) -> None:
+    await acme.slash(ann, general, "/pajama", "ask " + "a&b" * 1_600)
+    await general.until(lambda: len(general.answers) == 2)
+    await bot.settled()
+    question = general.answers[0].text
+    assert question.startswith("*Ann*: ") and question.endswith("…") and len(question) <= TEXT_CHARS
 
 
 async def test_the_first_question_of_a_chat_is_its_title(
