@@ -47,6 +47,8 @@ Json = dict[str, Any]
 
 _THUMBS = {"+1": Rating.UP, "thumbsup": Rating.UP, "-1": Rating.DOWN, "thumbsdown": Rating.DOWN}
 _MOST_TAKEN = 4096
+_TOMBSTONE = "tombstone"
+"""What Slack leaves where a message was deleted that has replies: it tells of a change, and of no deletion."""
 
 
 class Messages:
@@ -102,6 +104,8 @@ class Messages:
         """Ask again where the wording changed; a message that is only now said to the bot is answered."""
         change = body["event"]
         message, before = change.get("message") or {}, change.get("previous_message") or {}
+        if message.get("subtype") == _TOMBSTONE:
+            return await self.deleted(body)
         event = {**message, "channel": change["channel"], "channel_type": change.get("channel_type")}
         if not is_written(event) or message.get("text") == before.get("text"):
             return nothing
@@ -141,11 +145,11 @@ class Messages:
     async def deleted(self, body: Json) -> Later:
         """Purge the words, withdraw the question and take its answer away."""
         change = body["event"]
-        before, channel = change.get("previous_message") or {}, change["channel"]
-        ts = str(change.get("deleted_ts") or before.get("ts"))
+        channel, gone = change["channel"], {**(change.get("message") or {}), **(change.get("previous_message") or {})}
+        ts = str(change.get("deleted_ts") or gone.get("ts"))
         event_id = message_id(channel, ts)
         self._reading.unhear(channel, ts)
-        async with self.lines.turn(_line({"ts": "", **before, "channel": channel})):
+        async with self.lines.turn(_line({**gone, "ts": ts, "channel": channel})):
             places = await self._service.places_of_event(PLATFORM, workspace_of(body), event_id)
             stale = await self._standing(places, event_id)
             deleted = [await self._service.delete(place, event_id) for place in places]

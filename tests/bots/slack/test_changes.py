@@ -78,3 +78,27 @@ async def test_a_mention_that_is_added_later_is_answered_and_one_of_long_ago_is_
     await bot.settled()
     await general.delete(question)
     await general.until(lambda: not general.answers)
+
+
+async def test_a_question_in_a_channel_that_is_deleted_takes_its_answer_and_its_words_away(
+    bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, general: Channel, ann: User
+) -> None:
+    question = await general.say(ann, "<@BOT> hello")
+    await general.until("You said: hello")
+    await bot.settled()
+    await general.delete(question)  # of which Slack tells a change: it has a reply
+    await general.until(lambda: not general.answers)
+    await bot.settled()
+    place = Place(platform="slack", workspace=acme.id, conversation=f"{general.id}:{question.ts}")
+    assert [(turn.text, turn.answer.text if turn.answer else "") for turn in await service.history(place)] == [("", "")]
+
+
+async def test_a_question_that_is_deleted_while_it_waits_is_answered_no_more(
+    bot: Bot, service: Service, slack: StandInSlack, acme: Team, general: Channel, ann: User
+) -> None:
+    question = await general.say(ann, "<@BOT> hello")
+    await slack.deliveries.until_over()
+    await general.delete(question)  # to which nothing was replied: Slack tells a deletion
+    await bot.settled()
+    place = Place(platform="slack", workspace=acme.id, conversation=f"{general.id}:{question.ts}")
+    assert [(turn.text, turn.state) for turn in await service.history(place)] == [("", TurnState.CANCELLED)]

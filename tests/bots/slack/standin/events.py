@@ -62,7 +62,11 @@ class Events:
         self._tell_change("message_changed", message, {"message": after, "previous_message": before})
 
     def tell_deletion(self, message: Message, before: Json) -> None:
-        """A message is gone."""
+        """A message is gone; of one that has replies a tombstone stays."""
+        if message.channel.thread(message):
+            tombstone = payloads.tombstone(message)
+            self._tell_change("message_changed", message, {"message": tombstone, "previous_message": before})
+            return
         self._tell_change("message_deleted", message, {"previous_message": before, "deleted_ts": message.ts})
 
     def _tell_written(self, message: Message) -> None:

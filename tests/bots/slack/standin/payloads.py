@@ -103,9 +103,17 @@ def _thread(one: Message) -> Json:
     replies = [reply for reply in one.channel.thread(one.ts) if reply is not one]
     people = list(dict.fromkeys(reply.author.id for reply in replies))
     return {
-        "reply_count": len(replies), "reply_users_count": len(people), "reply_users": people,
+        "thread_ts": one.ts, "reply_count": len(replies), "reply_users_count": len(people), "reply_users": people,
         "latest_reply": replies[-1].ts if replies else one.ts, "is_locked": False, "subscribed": False,
     }  # fmt: skip
+
+
+def tombstone(one: Message) -> Json:
+    """What stays of a message that was deleted and has replies."""
+    return {
+        "type": "message", "subtype": "tombstone", "user": "USLACKBOT", "text": "This message was deleted.",
+        "hidden": True, "ts": one.ts,
+    } | _thread(one)  # fmt: skip
 
 
 def bot_profile(team: Team) -> Json:
