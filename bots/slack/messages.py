@@ -25,7 +25,7 @@ from bots.rooms import Rooms
 from bots.slack.chats import Chats
 from bots.slack.errands import Later, nothing
 from bots.slack.handoff import HandoffRooms
-from bots.slack.inbound import address_of, is_direct, is_written, mentioned
+from bots.slack.inbound import address_of, is_written, mentioned
 from bots.slack.once import Once
 from bots.slack.people import People
 from bots.slack.places import PLATFORM, message_id, place_of, ts_of, workspace_of
@@ -33,6 +33,7 @@ from bots.slack.questions import Questions, target_of
 from bots.slack.reading import Reading
 from bots.slack.speaking import Speaker
 from bots.slack.targets import Target
+from bots.slack.threads import root_of
 from bots.slack.wire import Refused, surely
 from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, PajamaError
@@ -47,6 +48,7 @@ Json = dict[str, Any]
 
 _THUMBS = {"+1": Rating.UP, "thumbsup": Rating.UP, "-1": Rating.DOWN, "thumbsdown": Rating.DOWN}
 _MOST_TAKEN = 4096
+_HUMAN = "human"
 _TOMBSTONE = "tombstone"
 """What Slack leaves where a message was deleted that has replies: it tells of a change, and of no deletion."""
 
@@ -204,7 +206,7 @@ class Messages:
             context = await self._reading.context(event, settings, bot)
             asker = await self._questions.asker(workspace, event, language, context)
             words = await self._questions.words(event, bot, language)
-            outcome = await self._done(words, asker, key, again=again)
+            outcome = await self._done(words, asker, target, key, again=again)
         except DatabaseUnavailable:
             raise  # not acknowledged: Slack tells it again
         except PajamaError as error:
@@ -222,7 +224,7 @@ class Messages:
         key = f"staff-{workspace}:{event['channel']}:{event['ts']}"
         return lambda: self._refuse(target_of(workspace, event), told, key)
 
-    async def _done(self, words: str, asker: Asker, key: str, *, again: bool) -> Outcome | None:
+    async def _done(self, words: str, asker: Asker, target: Target, key: str, *, again: bool) -> Outcome | None:
         """Do what the message says; None for a command that is done already. Raises PajamaError."""
         parsed = commands.parse(words)
         if not isinstance(parsed, commands.Call) or parsed.name in commands.RECIPE_COMMANDS:
@@ -230,6 +232,9 @@ class Messages:
         if again or not await self._once.first(key):
             return None
         try:
+            begins = not asker.shared and _begins(asker.event_id, target)
+            if begins and parsed.name != _HUMAN:  # who talks to one goes on below this
+                asker = await self._questions.about_latest(parsed.name, asker)
             return await commands.run(self._service, parsed, asker)
         except DatabaseUnavailable:
             await self._once.again(key)
@@ -243,7 +248,7 @@ class Messages:
         if outcome.duplicate:
             return nothing
         self._courier.deliver(outcome.turn)
-        begins = not asker.shared and asker.event_id == message_id(target.channel, target.thread)
+        begins = not asker.shared and _begins(outcome.turn.event_id, target)
         return (lambda: self._chats.entitle(target, words)) if begins else nothing
 
     async def _tell(self, outcome: Outcome, asker: Asker, target: Target) -> None:
@@ -281,7 +286,11 @@ class Messages:
                 log.info("A message is gone already.", action="message_gone", reason=str(error))
 
 
+def _begins(event_id: str, target: Target) -> bool:
+    """Whether a message is the one that its thread begins with."""
+    return event_id == message_id(target.channel, target.thread)
+
+
 def _line(event: Json) -> str:
-    """What is said in one thread, or in one DM outside of threads, is taken in order."""
-    root = event.get("thread_ts") or ("" if is_direct(event) else event["ts"])
-    return f"{event['channel']}:{root}"
+    """What is said in one thread is taken in order."""
+    return f"{event['channel']}:{root_of(event)}"

@@ -1,7 +1,7 @@
 """Where on Slack something is said, in Pajama's words: Workspace, Conversation, and the ids of messages. Pure.
 
-A team (in its enterprise, where it has one) is a Workspace. A thread is a Conversation, shared by all who speak there;
-so is the top level of a DM. A message is known by its channel and its `ts`, which alone is no id.
+A team (in its enterprise, where it has one) is a Workspace. A thread is a Conversation, shared by all who speak there,
+in a DM too, where each is a chat of its own. A message is known by its channel and its `ts`, which alone is no id.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def enterprise_of(workspace: str) -> str | None:
 
 
 def place_of(workspace: str, channel: str, thread: str | None) -> Place:
-    """The Conversation of a thread, or without one of a DM's top level."""
+    """The Conversation of a thread; without one, what a channel or DM itself stands for."""
     return Place(platform=PLATFORM, workspace=workspace, conversation=f"{channel}:{thread}" if thread else channel)
 
 

@@ -5,6 +5,7 @@ Knows nothing of when a message is said to the bot, and answers nobody.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bots.attachments import Attachment, Attachments
@@ -13,11 +14,18 @@ from bots.slack.inbound import is_direct, words_of
 from bots.slack.people import People
 from bots.slack.places import message_id, team_of
 from bots.slack.targets import Target
-from bots.slack.threads import conversation_of
+from bots.slack.threads import conversation_of, root_of
+from core.history import TurnView, Which
 from core.service import Service
 from core.values import ContextMessage, Place
 
 Json = dict[str, Any]
+
+_ABOUT: dict[str, Which] = {
+    "stop": "open", "regenerate": "any", "why": "answered", "feedback": "answered", "reset": "any",
+    "human": "any",
+}  # fmt: skip
+"""Commands that are about an earlier question, and which of them that is."""
 
 
 class Questions:
@@ -32,9 +40,8 @@ class Questions:
         """Who asks with this message."""
         direct = is_direct(event)
         profile = await self._people.profile(event["user"])
-        thread = event.get("thread_ts") if direct else event.get("thread_ts") or event["ts"]
         return Asker(
-            place=await conversation_of(self._service, workspace, event["channel"], thread),
+            place=await conversation_of(self._service, workspace, event["channel"], root_of(event)),
             person=await self._people.person(event["user"]),
             event_id=message_id(event["channel"], event["ts"]),
             language=language,
@@ -64,6 +71,16 @@ class Questions:
             moderator=profile.admin,
         )
 
+    async def about_latest(self, name: str, asker: Asker) -> Asker:
+        """The asker at the place of what they asked last in the channel or DM, where the command `name` is about that."""
+        turn: TurnView | None = None
+        if name in _ABOUT and asker.channel is not None:
+            turn = await self._service.latest_of_person(asker.place, asker.channel, asker.person, _ABOUT[name])
+        if turn is None:
+            return asker
+        target = {**asker.target, "thread": turn.place.conversation.partition(":")[2]}
+        return replace(asker, place=turn.place, about=turn.turn_id, target=target)
+
     async def words(self, event: Json, bot: str, language: str) -> str:
         """What it says, with its files below."""
         files = [
@@ -83,7 +100,7 @@ def target_of(workspace: str, event: Json) -> Target:
     """Where its answer goes: its thread, or the one that it begins."""
     return Target(
         channel=event["channel"],
-        thread=event.get("thread_ts") or event["ts"],
+        thread=root_of(event),
         team=team_of(workspace),
         asker=event["user"],
     )

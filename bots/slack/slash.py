@@ -1,8 +1,8 @@
 """The slash command and the shortcuts of messages: what each of them does.
 
 Acknowledged when they are done, and done once at most. What they tell is for their user alone; answers of the model come in
-a thread of the channel, and nothing is shown or kept there of a question that is refused. In a channel a command knows no thread: `why`, `stop` and the like are about what their user
-asked last in it.
+a thread of the channel, and nothing is shown or kept there of a question that is refused. A command knows no thread: `why`,
+`stop` and the like are about what their user asked last in the channel, or in the DM.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from bots.slack.threads import conversation_of
 from bots.slack.wire import OUTSIDE, Refused
 from bots.texts import text
 from core.errors import NotInChannel
-from core.history import TurnView, Which
 from core.service import Service
 from core.values import Person
 
@@ -50,12 +49,6 @@ SHORTCUT_CALLS: dict[str, tuple[str, dict[str, str]]] = {
 """What the shortcuts of a message do with its words, by callback_id; the last one with all of its thread."""
 
 SUMMARISE = "pajama_summarise"
-_ABOUT: dict[str, Which] = {
-    "stop": "open", "regenerate": "any", "why": "answered", "feedback": "answered", "reset": "any",
-    "human": "any",
-}  # fmt: skip
-"""Commands that are about an earlier question, and which of them that is."""
-
 _HUMAN, _SETTINGS = "human", "settings"
 
 
@@ -90,10 +83,10 @@ class Slash:
             call = self._read(_typed(str(body.get("text") or "")), bot)
             place = await conversation_of(self._service, workspace, channel, None)
             asker = await self._questions.presser(workspace, place, channel, None, user, trigger, language)
-            asker = await self._about(call, asker)
+            asker = await self._questions.about_latest(call.name, asker)
             if call.name in commands.RECIPE_COMMANDS:
                 await self._run_below(call.arguments["text"], call, asker, tell)
-            elif call.name == _HUMAN and asker.shared and asker.about is None:
+            elif call.name == _HUMAN and asker.about is None:
                 await self._run_below(f"/{_HUMAN} {call.arguments.get('reason', '')}".strip(), call, asker, tell)
             else:
                 await self._run(call, asker, tell)
@@ -154,16 +147,6 @@ class Slash:
             outcome = replace(outcome, text=f"{outcome.text}\n\n{text('slack_how', asker.language)}")
         self._rooms.forget_settings(asker.place.workspace)
         await self._tell(outcome, asker, tell, answers_here=call.name in commands.RECIPE_COMMANDS)
-
-    async def _about(self, call: Call, asker: Asker) -> Asker:
-        """The asker at the place of what they asked last in the channel, where the command is about that."""
-        turn: TurnView | None = None
-        if call.name in _ABOUT and asker.shared and asker.channel is not None:
-            turn = await self._service.latest_of_person(asker.place, asker.channel, asker.person, _ABOUT[call.name])
-        if turn is None:
-            return asker
-        target = {**asker.target, "thread": turn.place.conversation.partition(":")[2]}
-        return replace(asker, place=turn.place, about=turn.turn_id, target=target)
 
     async def _words(self, chosen: str, message: Json, asker: Asker, bot: str) -> tuple[str, str]:
         """What the shortcut is about, and a sentence where that is less than was meant.

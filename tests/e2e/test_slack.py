@@ -58,7 +58,7 @@ WRITES = (START, APPEND, STOP, POST, UPDATE)
 
 @dataclass
 class Talk:
-    """One person who writes in one thread of a channel, or in a DM."""
+    """One person who writes in one thread of a channel or DM."""
 
     channel: Channel
     person: User
@@ -80,13 +80,13 @@ class Talk:
         await self.until_answered(messages)
 
     async def _say(self, words: str) -> None:
-        """A mention begins a thread in a channel; what follows there needs none.
+        """A first message begins a thread, in a channel with a mention; what follows there needs none.
 
         Returns when it is stored: what is told anew after a failure comes behind what was said since.
         """
-        begins = not self.said and not self.channel.is_dm
-        thread = None if begins or self.channel.is_dm else self.said[0]
-        message = await self.channel.say(self.person, f"<@BOT> {words}" if begins else words, thread=thread)
+        thread = self.said[0] if self.said else None
+        addressed = thread is not None or self.channel.is_dm
+        message = await self.channel.say(self.person, words if addressed else f"<@BOT> {words}", thread=thread)
         self.said.append(message)
         await self.channel.team.slack.until(lambda: f"{self.channel.id}:{message.ts}" in self.stored)
 

@@ -89,8 +89,9 @@ async def test_messages_of_one_moment_are_answered_in_their_order(
     bot: Bot, worker: ScriptedWorker, acme: Team, ann: User
 ) -> None:
     dm = acme.dm(ann)
+    root = dm.begin(ann)
     for number in range(5):
-        await dm.say(ann, f"message {number}")
+        await dm.say(ann, f"message {number}", thread=root)
     await bot.settled()
     await dm.until("You said: message 4")
     told = [answer.read for answer in dm.answers]

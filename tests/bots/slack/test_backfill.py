@@ -37,16 +37,16 @@ async def test_what_was_said_meanwhile_is_answered_once_in_its_order_and_before_
     bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, general: Channel, ann: User
 ) -> None:
     dm = acme.dm(ann)
-    await dm.say(ann, "before")
+    question = await dm.say(ann, "before")
     await dm.until("You said: before")
     await away(bot, slack)
     for words in ("missed one", "/reset", "missed two"):
-        await dm.say(ann, words)
+        await dm.say(ann, words, thread=question)
     await back(bot, slack)
-    await dm.say(ann, "now")
+    await dm.say(ann, "now", thread=question)
     await dm.until("You said: now")
     await bot.settled()
-    turns = await service.history(Place(platform="slack", workspace=acme.id, conversation=dm.id))
+    turns = await service.history(Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{question.ts}"))
     assert [turn.text for turn in turns] == ["before", "missed one", "missed two", "now"]  # no command of old is done
 
 

@@ -24,7 +24,7 @@ async def test_a_message_that_is_edited_in_mid_answer_is_answered_anew(
     gate.set()
     await bot.settled()
     assert [answer.read for answer in dm.answers] == ["You said: quick"]
-    place = Place(platform="slack", workspace=acme.id, conversation=dm.id)
+    place = Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{question.ts}")
     assert [(turn.text, turn.state) for turn in await service.history(place)] == [("quick", TurnState.DONE)]
 
 
@@ -40,7 +40,7 @@ async def test_a_message_that_is_deleted_in_mid_answer_leaves_nothing(
     gate.set()
     await bot.settled()
     assert dm.answers == []
-    place = Place(platform="slack", workspace=acme.id, conversation=dm.id)
+    place = Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{question.ts}")
     assert [(turn.text, turn.state) for turn in await service.history(place)] == [("", TurnState.CANCELLED)]
 
 

@@ -55,7 +55,9 @@ async def test_a_connection_that_breaks_is_made_anew(
 async def test_what_is_not_signed_by_slack_or_long_ago_is_refused_and_does_nothing(
     by_http: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, ann: User
 ) -> None:
-    await acme.dm(ann).say(ann, "hello")
+    dm = acme.dm(ann)
+    root = dm.begin(ann)
+    await dm.say(ann, "hello", thread=root)
     await acme.dm(ann).until("You said: hello")
     await by_http.settled()
     told = slack.deliveries.named("message")[0]
@@ -70,7 +72,7 @@ async def test_what_is_not_signed_by_slack_or_long_ago_is_refused_and_does_nothi
     ]
     assert [answer.status for answer in answers] == [401] * len(answers)
     await by_http.settled()
-    place = Place(platform="slack", workspace=acme.id, conversation=acme.dm(ann).id)
+    place = Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{root.ts}")
     assert [turn.text for turn in await service.history(place)] == ["hello"]
 
 

@@ -15,14 +15,15 @@ from tests.bots.slack.standin.team import Team
 
 
 class DirectMessages:
-    """Ann's DM with the bot."""
+    """A chat of Ann's with the bot."""
 
     language = "en"
 
     def __init__(self, bot: Bot, slack: StandInSlack, team: Team, ann: User) -> None:
         self._bot, self._slack, self._team, self._ann = bot, slack, team, ann
         self._channel = team.dm(ann)
-        self.place = Place(platform="slack", workspace=team.id, conversation=self._channel.id)
+        self._root = self._channel.begin(ann)
+        self.place = Place(platform="slack", workspace=team.id, conversation=f"{self._channel.id}:{self._root.ts}")
         self.person = Person(id=ann.id)
         self._said: dict[str, Message] = {}
 
@@ -30,7 +31,7 @@ class DirectMessages:
         if event_id in self._said:
             self._channel.publish(self._said[event_id])
         else:
-            self._said[event_id] = await self._channel.say(self._ann, typed)
+            self._said[event_id] = await self._channel.say(self._ann, typed, thread=self._root)
         await self._bot.settled()
 
     async def stop(self) -> None:
@@ -58,4 +59,5 @@ class TestDirectMessages(AdapterContract):
 
     @pytest.fixture
     def platform(self, bot: Bot, slack: StandInSlack, acme: Team, ann: User) -> DirectMessages:
+        slack.limits.commercial = False  # a restart looks a thread up more than once a minute
         return DirectMessages(bot, slack, acme, ann)

@@ -21,17 +21,18 @@ from tests.bots.slack.standin.team import Team
 
 
 class Desk:
-    """Ann in her DM with the bot; Bob and Cy in #staff."""
+    """Ann in a chat with the bot; Bob and Cy in #staff."""
 
     def __init__(self, bot: Bot, slack: StandInSlack, team: Team, staff: Channel, ann: User) -> None:
         self._bot, self._slack, self._team, self.channel, self._ann = bot, slack, team, staff, ann
         self._dm = team.dm(ann)
-        self.place = Place(platform="slack", workspace=team.id, conversation=self._dm.id)
+        self._root = self._dm.begin(ann)
+        self.place = Place(platform="slack", workspace=team.id, conversation=f"{self._dm.id}:{self._root.ts}")
         self.person = Person(id=ann.id)
         self._said: Message | None = None
 
     async def say(self, typed: str) -> None:
-        self._said = await self._dm.say(self._ann, typed)
+        self._said = await self._dm.say(self._ann, typed, thread=self._root)
 
     async def reword(self, typed: str) -> None:
         assert self._said is not None

@@ -21,6 +21,7 @@ from core.values import Place, TurnState
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 from tests.bots.slack.conftest import Bot, by_oauth
 from tests.bots.slack.standin.browser import Page, install
+from tests.bots.slack.standin.message import Message
 from tests.bots.slack.standin.server import StandInSlack
 from tests.bots.slack.standin.team import Team
 
@@ -48,11 +49,12 @@ async def visit(settings: Settings, team: Team, *, allow: bool = True, state: st
     return await install(team, team.user("Ann"), url, allow=allow, state=state)
 
 
-async def ask(team: Team, words: str) -> None:
+async def ask(team: Team, words: str, *, thread: Message | None = None) -> Message:
     """Ask in private, and wait for the answer."""
     dm = team.dm(team.user("Ann"))
-    await dm.say(team.user("Ann"), words)
+    question = await dm.say(team.user("Ann"), words, thread=thread)
     await dm.until(f"You said: {words}")
+    return question
 
 
 async def test_each_workspace_is_answered_with_its_own_token_and_nobody_is_asked_whose_it_is(
@@ -144,9 +146,9 @@ async def test_a_workspace_that_leaves_in_mid_answer_is_closed_and_the_others_ar
         await visit(settings, team)
     dm = acme.dm(acme.user("Ann"))
     worker.script["slow"] = ["alpha ", gate, "omega"]
-    await dm.say(acme.user("Ann"), "slow")
+    question = await dm.say(acme.user("Ann"), "slow")
     await dm.until("alpha")
-    await dm.say(acme.user("Ann"), "next")
+    await dm.say(acme.user("Ann"), "next", thread=question)
     await slack.deliveries.until_over()
     acme.uninstall()
     await bot.settled()
@@ -154,7 +156,7 @@ async def test_a_workspace_that_leaves_in_mid_answer_is_closed_and_the_others_ar
     gate.set()
     await ask(brick, "still there?")
     await bot.settled()
-    turns = await service.history(Place(platform="slack", workspace=acme.id, conversation=dm.id))
+    turns = await service.history(Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{question.ts}"))
     assert [turn.state for turn in turns] == [TurnState.CANCELLED] * 2
     assert all(turn.delivered_at for turn in turns)
     assert all(one.team_id == brick.id for one in slack.requests[refused:])
@@ -165,7 +167,7 @@ async def test_a_workspace_that_comes_back_goes_on_where_it_was(
     bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, settings: Settings, acme: Team
 ) -> None:
     await visit(settings, acme)
-    await ask(acme, "one")
+    question = await ask(acme, "one")
     acme.uninstall()
     await bot.settled()
     (gone,) = slack.deliveries.named("app_uninstalled")
@@ -173,9 +175,9 @@ async def test_a_workspace_that_comes_back_goes_on_where_it_was(
     gone.payload["event_time"] -= 60
     slack.deliveries.again(gone)  # old news
     await bot.settled()
-    await ask(acme, "two")
+    await ask(acme, "two", thread=question)
     await bot.settled()
-    place = Place(platform="slack", workspace=acme.id, conversation=acme.dm(acme.user("Ann")).id)
+    place = Place(platform="slack", workspace=acme.id, conversation=f"{question.channel.id}:{question.ts}")
     assert [turn.text for turn in await service.history(place)] == ["one", "two"]
 
 

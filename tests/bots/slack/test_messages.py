@@ -92,12 +92,12 @@ async def test_a_reaction_is_a_rating(
     bot: Bot, worker: ScriptedWorker, service: Service, acme: Team, ann: User
 ) -> None:
     dm = acme.dm(ann)
-    await dm.say(ann, "hello")
+    question = await dm.say(ann, "hello")
     await dm.until("You said: hello")
     await bot.settled()
     await dm.react(ann, dm.answers[0], "+1")
     await bot.settled()
-    place = Place(platform="slack", workspace=acme.id, conversation=dm.id)
+    place = Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{question.ts}")
     exported = await service.export(place, Person(id=ann.id))
     assert Rating.UP.value in str(exported)
 
@@ -146,12 +146,12 @@ async def test_stop_button_below_a_placeholder(
         await SendBudget(service, acme.id).spare(START)
     dm = acme.dm(ann)
     worker.script["slow"] = ["alpha ", gate, "omega"]
-    await dm.say(ann, "slow")
+    question = await dm.say(ann, "slow")
     await dm.until("Thinking")
     await acme.press(ann, dm.answers[0], "Stop")
     await dm.until("(stopped)")
     await bot.settled()
-    place = Place(platform="slack", workspace=acme.id, conversation=dm.id)
+    place = Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{question.ts}")
     assert [turn.state for turn in await service.history(place)] == [TurnState.CANCELLED]
 
 
@@ -193,7 +193,7 @@ async def test_a_comment_comes_by_a_form(
     bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, ann: User
 ) -> None:
     dm = acme.dm(ann)
-    await dm.say(ann, "hello")
+    question = await dm.say(ann, "hello")
     await dm.until("You said: hello")
     await bot.settled()
     await acme.press(ann, dm.answers[0], "pajama_rate", "👎")
@@ -201,7 +201,7 @@ async def test_a_comment_comes_by_a_form(
     (form,) = acme.views.values()
     await acme.submit_view(ann, form, {"comment": "too short"})
     await bot.settled()
-    place = Place(platform="slack", workspace=acme.id, conversation=dm.id)
+    place = Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{question.ts}")
     assert "too short" in str(await service.export(place, Person(id=ann.id)))
 
 

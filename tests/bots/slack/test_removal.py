@@ -24,15 +24,15 @@ async def test_what_is_being_answered_ends_and_the_bot_stays(
 ) -> None:
     dm = acme.dm(ann)
     worker.script["slow"] = ["alpha ", gate, "omega"]
-    await dm.say(ann, "slow")
+    question = await dm.say(ann, "slow")
     await dm.until("alpha")
-    await dm.say(ann, "next")
+    await dm.say(ann, "next", thread=question)
     await slack.deliveries.until_over()
     acme.uninstall()
     await bot.settled()
     asked = len(slack.requests)
     gate.set()
-    turns = await service.history(Place(platform="slack", workspace=acme.id, conversation=dm.id))
+    turns = await service.history(Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{question.ts}"))
     assert [turn.state for turn in turns] == [TurnState.CANCELLED] * 2
     assert all(turn.delivered_at for turn in turns)
     assert bot.task is not None and not bot.task.done()

@@ -103,6 +103,13 @@ class Channel:
         self.publish(message)
         return message
 
+    def begin(self, user: User) -> Message:
+        """An empty chat; what stands above it."""
+        root = self.new_message(user, "New chat")
+        root.subtype, root.thread_ts = "assistant_app_thread", root.ts
+        self.book[root.ts] = root
+        return root
+
     async def edit(self, message: Message | str, text: str) -> None:
         """Change the text of a message."""
         message, typed = self.get(message), text.replace("<@BOT>", self.team.bot.mention)

@@ -151,9 +151,7 @@ class Team:
         """Begin a chat the old way, with assistant_view; the root message of its thread."""
         if self.slack.agent_view:
             raise NotOffered("the app has the agent view: open_home(user, 'messages')")
-        root = self.dm(user).new_message(user, "New chat")
-        root.subtype, root.thread_ts = "assistant_app_thread", root.ts
-        root.channel.book[root.ts] = root
+        root = self.dm(user).begin(user)
         self._tell_assistant("assistant_thread_started", user, root, viewing)
         return root
 
