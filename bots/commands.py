@@ -16,7 +16,7 @@ from bots import handoff, managing, privacy
 from bots.texts import text
 from core import access, conversations, workspaces
 from core.conversations import PLAIN
-from core.errors import AdminsOnly, BadCommand, NotAllowed, UnknownCommand
+from core.errors import AdminsOnly, BadCommand, NotAllowed, RankUnknown, UnknownCommand
 from core.faq.finding import CHOSEN
 from core.history import Explanation, TurnView
 from core.service import Service
@@ -163,8 +163,8 @@ class Asker:
     """Who gives a command or message, where, and as which event of the platform.
 
     `channel`, `category`, `roles` and `context` are as in InboundMessage. A `moderator` may stop anyone's answer; an
-    `admin` may also change what is set for the place. `about` is the Turn that is meant, where the platform tells it
-    better than the place does.
+    `admin` may also change what is set for the place; None: it is not known. `about` is the Turn that is meant, where the
+    platform tells it better than the place does.
     """
 
     place: Place
@@ -176,7 +176,7 @@ class Asker:
     channel: str | None = None
     category: str | None = None
     roles: tuple[str, ...] = ()
-    admin: bool = False
+    admin: bool | None = False
     moderator: bool = False
     context: tuple[ContextMessage, ...] = ()
     about: int | None = None
@@ -184,7 +184,14 @@ class Asker:
     @property
     def may_moderate(self) -> bool:
         """Whether they may stop anyone's answer."""
-        return self.admin or self.moderator
+        return bool(self.admin) or self.moderator
+
+    def check_admin(self) -> None:
+        """Raises AdminsOnly, and RankUnknown where the platform did not say."""
+        if self.admin is None:
+            raise RankUnknown
+        if not self.admin:
+            raise AdminsOnly
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,8 +347,8 @@ async def choose(service: Service, turn: TurnView, entry_id: int, asker: Asker) 
 async def run(service: Service, call: Call, asker: Asker) -> Outcome:
     """Do what the command says. Raises PajamaError."""
     command = COMMANDS[call.name]
-    if command.admin and not asker.admin:
-        raise AdminsOnly
+    if command.admin:
+        asker.check_admin()
     if command.recipe is not None:
         arguments = await _recipe_arguments(service, call, asker)
         return await say(service, call.arguments["text"], asker, recipe=command.recipe, arguments=arguments)
@@ -380,6 +387,8 @@ async def _stop(service: Service, call: Call, asker: Asker) -> Outcome:
     try:
         stopped = await _stop_all(service, waiting, asker, moderator=False)
     except NotAllowed:
+        if asker.admin is None:
+            raise RankUnknown from None
         if not asker.may_moderate:
             raise
         stopped = await _stop_all(service, waiting, asker, moderator=True)

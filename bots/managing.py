@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bots.texts import text
 from core import workspaces
-from core.errors import AdminsOnly, BadSetting, UnknownSetting
+from core.errors import BadSetting, UnknownSetting
 from core.service import Service
 from core.workspaces import ChannelSettings
 
@@ -46,8 +46,7 @@ async def settings(service: Service, asker: Asker, arguments: Mapping[str, str])
 async def persona(service: Service, asker: Asker, arguments: Mapping[str, str]) -> str:
     """Show who the assistant is here, or say who it shall be. Raises BadSetting, and AdminsOnly where one may not."""
     if (value := arguments.get("text")) is not None:
-        if not asker.admin:
-            raise AdminsOnly
+        asker.check_admin()
         return await _change(service, asker, "persona", value, arguments.get("here"))
     here = (await service.workspace_settings(asker.place)).for_channel(asker.channel)
     if not here.persona:

@@ -26,7 +26,8 @@ PajamaError
 ├── NotFound                 no such Turn, Generation or Conversation in this Workspace
 │   └── WordsPurged          it was there, and its words are not kept any more
 ├── NotAllowed               this Participant may not do that
-│   └── AdminsOnly
+│   ├── AdminsOnly
+│   └── RankUnknown          the platform did not say whether they manage the Workspace
 ├── Conflict                 the Turn is in another state than the call needs
 │   ├── HandedOff            a human has the Conversation
 │   ├── HandoffTaken         somebody else of staff has it already
@@ -277,6 +278,12 @@ class AdminsOnly(NotAllowed):
     """Only people who manage the workspace may do that."""
 
     code = "admin"
+
+
+class RankUnknown(NotAllowed):
+    """Whether this participant manages the workspace is not known just now."""
+
+    code = "rank"
 
 
 class Conflict(PajamaError):

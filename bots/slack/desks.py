@@ -27,7 +27,7 @@ from bots.slack.interactions import Interactions
 from bots.slack.messages import Messages
 from bots.slack.once import Once
 from bots.slack.people import People
-from bots.slack.places import PLATFORM
+from bots.slack.places import PLATFORM, team_of
 from bots.slack.questions import Questions
 from bots.slack.reading import Reading
 from bots.slack.sinks import Sinks
@@ -75,7 +75,7 @@ class Desks:
         bot = await self._tokens.of(workspace)
         desk = self._desks.get(workspace)
         if desk is None:
-            desk = self._desks[workspace] = self._open()
+            desk = self._desks[workspace] = self._open(workspace)
         desk.client.token = bot.bot_token if bot is not None else None
         return desk
 
@@ -94,13 +94,13 @@ class Desks:
         if desk is not None:
             desk.client.token = None
 
-    def _open(self) -> Desk:
+    def _open(self, workspace: str) -> Desk:
         settings, service = self._settings, self._service
         client = web_client(settings, session=self._session)
         hosts = (_FILE_HOST, URL(settings.slack_api_base).authority)
         attachments = Attachments(self._session, hosts, headers=lambda: {"Authorization": f"Bearer {client.token}"})
-        people, speaker = People(client), Speaker(client)
-        questions = Questions(service, people, attachments)
+        people, speaker = People(client, team_of(workspace)), Speaker(client)
+        questions = Questions(client, service, people, attachments)
         history = History(client)
         reading = Reading(history, service, people, settings.max_message_chars)
         handoffs = HandoffRooms(client, service, people)

@@ -115,7 +115,7 @@ class Interactions:
 
     async def _stop(self, body: Json, turn: TurnView, language: str) -> None:
         user = body["user"]["id"]
-        moderator = (await self._people.profile(user)).admin
+        moderator = bool((await self._people.profile(user)).admin)
         await self._service.cancel(turn.place, await self._people.person(user), turn.turn_id, moderator=moderator)
 
     async def _regenerate(self, body: Json, turn: TurnView, language: str) -> None:
@@ -129,6 +129,7 @@ class Interactions:
         asker = await self._questions.presser(
             workspace_of(body), turn.place, asked_at.channel, asked_at.thread, user, "choice", language
         )
+        asker.target["asker_team"] = asked_at.asker_team
         asked = await commands.choose(self._service, turn, entry_id or 0, asker)
         if isinstance(asked, commands.Answering) and not asked.duplicate:
             self._courier.deliver(asked.turn)

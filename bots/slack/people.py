@@ -9,6 +9,7 @@ import asyncio
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -20,8 +21,10 @@ from core.values import Person
 
 log = structlog.get_logger(__name__)
 
+Json = dict[str, Any]
+
 _KNOWN_FOR_S = 3600.0
-_UNKNOWN_FOR_S = 30.0
+_UNKNOWN_FOR_S = 10.0
 _LONGEST_ASKING_S = 1.0
 _ASKED_AT_MOST, _ASKED_IN_S = 90, 62.0
 """Slack allows a hundred a minute."""
@@ -35,15 +38,16 @@ class Profile:
 
     name: str | None = None
     locale: str = ""
-    admin: bool = False
+    admin: bool | None = False
+    """None where Slack did not say."""
     known_until: float = 0.0
 
 
 class People:
-    """One per bot process."""
+    """One per workspace, whose team this is."""
 
-    def __init__(self, client: AsyncWebClient) -> None:
-        self._client = client
+    def __init__(self, client: AsyncWebClient, team: str) -> None:
+        self._client, self._team = client, team
         self._known: OrderedDict[str, Profile] = OrderedDict()
         self._asked: deque[float] = deque(maxlen=_ASKED_AT_MOST)
 
@@ -70,9 +74,14 @@ class People:
         known = self._known.get(user)
         return known.name if known else None
 
+    def _is_ours(self, found: Json) -> bool:
+        """Whether somebody is of this workspace, and not of one that shares a channel with it."""
+        teams = {found.get("team_id"), *((found.get("enterprise_user") or {}).get("teams") or ())}
+        return not self._team or self._team in teams
+
     async def _ask(self, user: str) -> Profile:
         if len(self._asked) == _ASKED_AT_MOST and monotonic() - self._asked[0] < _ASKED_IN_S:
-            return Profile(known_until=monotonic() + _UNKNOWN_FOR_S)
+            return Profile(admin=None, known_until=monotonic() + _UNKNOWN_FOR_S)
         self._asked.append(monotonic())
         try:
             async with asyncio.timeout(_LONGEST_ASKING_S):
@@ -81,9 +90,9 @@ class People:
                 )
         except (Refused, TimeoutError) as error:
             log.info("Slack does not say who somebody is.", action="person_unknown", reason=str(error))
-            return Profile(known_until=monotonic() + _UNKNOWN_FOR_S)
+            return Profile(admin=None, known_until=monotonic() + _UNKNOWN_FOR_S)
         found = told["user"]
         shown = found.get("profile") or {}
         name = shown.get("display_name") or shown.get("real_name") or found.get("real_name") or found.get("name")
-        admin = bool(found.get("is_admin") or found.get("is_owner"))
+        admin = bool(found.get("is_admin") or found.get("is_owner")) and self._is_ours(found)
         return Profile(name, str(found.get("locale") or ""), admin, monotonic() + _KNOWN_FOR_S)

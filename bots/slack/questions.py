@@ -5,21 +5,31 @@ Knows nothing of when a message is said to the bot, and answers nobody.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
-from bots.attachments import Attachment, Attachments
+import structlog
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bots.attachments import MAX_FILES, Attachment, Attachments
 from bots.commands import Asker
 from bots.slack.inbound import is_direct, words_of
 from bots.slack.people import People
 from bots.slack.places import message_id, team_of
 from bots.slack.targets import Target
 from bots.slack.threads import conversation_of, root_of
+from bots.slack.wire import Refused, surely
 from core.history import TurnView, Which
 from core.service import Service
 from core.values import ContextMessage, Place
 
+log = structlog.get_logger(__name__)
+
 Json = dict[str, Any]
+
+_ASK = "check_file_info"
+_LONGEST_ASKING_S = 5.0
 
 _ABOUT: dict[str, Which] = {
     "stop": "open", "regenerate": "any", "why": "answered", "feedback": "answered", "reset": "any",
@@ -31,8 +41,8 @@ _ABOUT: dict[str, Which] = {
 class Questions:
     """One per workspace."""
 
-    def __init__(self, service: Service, people: People, attachments: Attachments) -> None:
-        self._service, self._people, self._attachments = service, people, attachments
+    def __init__(self, client: AsyncWebClient, service: Service, people: People, attachments: Attachments) -> None:
+        self._client, self._service, self._people, self._attachments = client, service, people, attachments
 
     async def asker(
         self, workspace: str, event: Json, language: str, context: tuple[ContextMessage, ...] = ()
@@ -49,7 +59,7 @@ class Questions:
             shared=not direct,
             channel=event["channel"],
             admin=profile.admin,
-            moderator=profile.admin,
+            moderator=bool(profile.admin),
             context=context,
         )
 
@@ -68,7 +78,7 @@ class Questions:
             shared=not direct,
             channel=channel,
             admin=profile.admin,
-            moderator=profile.admin,
+            moderator=bool(profile.admin),
         )
 
     async def about_latest(self, name: str, asker: Asker) -> Asker:
@@ -83,17 +93,38 @@ class Questions:
 
     async def words(self, event: Json, bot: str, language: str) -> str:
         """What it says, with its files below."""
-        files = [
-            Attachment(
-                str(file.get("name") or "file"),
-                str(file.get("url_private_download") or file.get("url_private") or ""),
-                int(file.get("size") or 0),
-                str(file.get("mimetype") or ""),
-            )
-            for file in event.get("files") or ()
-        ]
+        attached = event.get("files") or ()
+        known = await asyncio.gather(*(self._described(file) for file in attached[:MAX_FILES]))
+        files = [_attachment(file) for file in [*known, *attached[MAX_FILES:]]]
         words = words_of(event, bot, self._people.name_of)
         return await self._attachments.told(words, files, language)
+
+    async def _described(self, file: Json) -> Json:
+        """A file as Slack describes it, which in a channel shared with others it does only when it is asked."""
+        if file.get("file_access") != _ASK:
+            return file
+        try:
+            async with asyncio.timeout(_LONGEST_ASKING_S):
+                told = await surely(lambda: self._client.files_info(file=file["id"]), what="file")
+        except (Refused, TimeoutError) as error:
+            log.info("A file is not described.", action="file_unknown", reason=str(error))
+            return file
+        return dict(told["file"])
+
+
+def _attachment(file: Json) -> Attachment:
+    return Attachment(
+        str(file.get("name") or "file"),
+        str(file.get("url_private_download") or file.get("url_private") or ""),
+        int(file.get("size") or 0),
+        str(file.get("mimetype") or ""),
+    )
+
+
+def _team_of_author(event: Json) -> str:
+    """The team of whoever wrote it, in a channel that several share; empty where no team is told."""
+    told = (str(event.get(name) or "") for name in ("user_team", "team"))
+    return next((team for team in told if team.startswith("T")), "")
 
 
 def target_of(workspace: str, event: Json) -> Target:
@@ -103,4 +134,5 @@ def target_of(workspace: str, event: Json) -> Target:
         thread=root_of(event),
         team=team_of(workspace),
         asker=event["user"],
+        asker_team=_team_of_author(event),
     )

@@ -6,9 +6,13 @@ from core.values import Value
 
 
 class Target(Value):
-    """Where an answer goes: a thread of a channel or DM. `asker` of `team` is whom a stream is for."""
+    """Where an answer goes: a thread of a channel or DM.
+
+    `team` installed the app; a stream is for `asker`, who may be of another that shares the channel: `asker_team`.
+    """
 
     channel: str
     thread: str
     team: str = ""
     asker: str = ""
+    asker_team: str = ""

@@ -77,7 +77,7 @@ class Writer:
             return await self._client.chat_startStream(
                 channel=self._target.channel,
                 thread_ts=self._target.thread,
-                recipient_team_id=self._target.team,
+                recipient_team_id=self._target.asker_team or self._target.team,
                 recipient_user_id=self._target.asker,
                 markdown_text=words,
             )

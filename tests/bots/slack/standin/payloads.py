@@ -71,11 +71,13 @@ def message(one: Message, *, metadata: bool = True) -> Json:
     team = one.channel.team
     document: Json = {
         "type": "message", "user": one.author.id, "ts": one.ts, "text": one.text or one.markdown_text or "",
-        "team": team.id,
+        "team": one.author.team_id,
     }  # fmt: skip
+    if one.channel.ext_shared:
+        document["user_team"] = document["source_team"] = one.author.team_id
     optional: Json = {
         "subtype": one.subtype, "thread_ts": one.thread_ts, "client_msg_id": one.client_msg_id,
-        "blocks": one.blocks, "attachments": one.attachments, "files": [file(each, team) for each in one.files],
+        "blocks": one.blocks, "attachments": one.attachments, "files": [_attached(each, one) for each in one.files],
         "reactions": [
             {"name": name, "users": [each.id for each in users], "count": len(users)}
             for name, users in one.reactions.items()
@@ -106,6 +108,13 @@ def _thread(one: Message) -> Json:
         "thread_ts": one.ts, "reply_count": len(replies), "reply_users_count": len(people), "reply_users": people,
         "latest_reply": replies[-1].ts if replies else one.ts, "is_locked": False, "subscribed": False,
     }  # fmt: skip
+
+
+def _attached(one: File, to: Message) -> Json:
+    """A file of a message; in a channel shared with others an app is told to ask for it."""
+    if to.channel.ext_shared:
+        return {"id": one.id, "file_access": "check_file_info"}
+    return file(one, to.channel.team)
 
 
 def tombstone(one: Message) -> Json:

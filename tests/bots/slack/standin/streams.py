@@ -155,6 +155,10 @@ def _may_stream(call: Call, channel: Channel) -> None:
     recipient = call.text("recipient_user_id")
     if recipient is not None and recipient not in call.team.users:
         raise ApiError("user_not_found")
+    theirs = call.text("recipient_team_id")
+    if recipient is not None and theirs is not None and theirs != call.team.users[recipient].team_id:
+        call.slack.violate("stream", f"{recipient} is not of {theirs}", call.request)
+        raise ApiError("user_not_found")
 
 
 def _open(call: Call) -> Message:
