@@ -64,18 +64,21 @@ def is_said_to(message: discord.Message, bot: discord.abc.User, settings: Channe
     """
     if message.author.bot or message.webhook_id is not None or message.type not in ANSWERED_TYPES:
         return False
-    if message.guild is None:
-        return True
-    if settings.answer == "never":
+    if message.guild is not None and settings.answer == "never":
         return False
-    answered = replied_to(message)
-    if _mentioned(message, bot) or (answered is not None and answered.author.id == bot.id):
+    if is_addressed(message, bot):
         return True
-    if message.mentions or message.mention_everyone or answered is not None:
+    if message.mentions or message.mention_everyone or replied_to(message) is not None:
         return False
     if not message.content and not message.attachments:
         return False
     return (isinstance(message.channel, discord.Thread) and ours) or settings.answer == "always"
+
+
+def is_addressed(message: discord.Message, bot: discord.abc.User) -> bool:
+    """Whether it is said to the bot and nobody else: in a DM, by a mention, or in reply to it."""
+    answered = replied_to(message)
+    return message.guild is None or _mentioned(message, bot) or (answered is not None and answered.author.id == bot.id)
 
 
 def _mentioned(message: discord.Message, bot: discord.abc.User) -> bool:

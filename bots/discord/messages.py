@@ -21,7 +21,7 @@ from bots.courier import Courier
 from bots.discord.answers import Answers
 from bots.discord.handoff import HandoffRooms
 from bots.discord.hearing import Hearing
-from bots.discord.inbound import is_said_to, words_of
+from bots.discord.inbound import is_addressed, is_said_to, words_of
 from bots.discord.indicator import TypingIndicators
 from bots.discord.locales import Locales
 from bots.discord.places import PLATFORM, settings_channel, workspace_of
@@ -30,6 +30,7 @@ from bots.discord.speaking import Speaker
 from bots.discord.status import whole_status
 from bots.explanation import prompt_file, summary
 from bots.lines import Lines
+from bots.refusals import is_told
 from bots.rooms import Rooms
 from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, EmptyMessage, HandoffNotClaimed, PajamaError, ServiceUnavailable
@@ -97,7 +98,13 @@ class Messages:
             log.exception("A message failed.", action="message_failed", event_id=str(message.id))
             refusal = PajamaError()
         asked = is_said_to(message, self._client.user, settings, ours)
-        return await self._refused(message, refusal, settings) if asked else _nothing
+        told = asked and (is_addressed(message, self._client.user) or await self._is_told(refusal, message))
+        return await self._refused(message, refusal, settings) if told else _nothing
+
+    async def _is_told(self, error: PajamaError, message: discord.Message) -> bool:
+        channel = str(message.channel.id)
+        place = Place(platform=PLATFORM, workspace=_workspace(message), conversation=channel)
+        return await is_told(self._service, error, place, channel, Person(id=str(message.author.id)))
 
     async def _by_staff(self, message: discord.Message, *, again: bool) -> Callable[[], Awaitable[None]] | None:
         """Bring a person what staff write to them; None for any other message."""

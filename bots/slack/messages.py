@@ -21,11 +21,12 @@ from bots.commands import Answering, Asker, Explained, Exported, Outcome, Told
 from bots.courier import Courier
 from bots.explanation import prompt_file, summary
 from bots.lines import Lines
+from bots.refusals import is_told
 from bots.rooms import Rooms
 from bots.slack.chats import Chats
 from bots.slack.errands import Later, nothing
 from bots.slack.handoff import HandoffRooms
-from bots.slack.inbound import address_of, is_written, mentioned
+from bots.slack.inbound import Address, address_of, is_written, mentioned
 from bots.slack.once import Once
 from bots.slack.people import People
 from bots.slack.places import PLATFORM, message_id, place_of, ts_of, workspace_of
@@ -49,6 +50,9 @@ Json = dict[str, Any]
 _THUMBS = {"+1": Rating.UP, "thumbsup": Rating.UP, "-1": Rating.DOWN, "thumbsdown": Rating.DOWN}
 _MOST_TAKEN = 4096
 _HUMAN = "human"
+_UNNAMED = frozenset({Address.THREAD, Address.CHANNEL})
+"""Where people may as well talk with one another."""
+
 _TOMBSTONE = "tombstone"
 """What Slack leaves where a message was deleted that has replies: it tells of a change, and of no deletion."""
 
@@ -197,7 +201,8 @@ class Messages:
         settings = await self._rooms.settings(workspace, event["channel"])
         thread = event.get("thread_ts")
         ours = bool(thread) and await self._rooms.takes_part(place_of(workspace, event["channel"], thread))
-        if address_of(event, bot, settings, ours=ours) is None:
+        address = address_of(event, bot, settings, ours=ours)
+        if address is None:
             await self._reading.hear(event, settings, bot)
             return nothing
         language = await self._people.language(event["user"])
@@ -211,9 +216,15 @@ class Messages:
             raise  # not acknowledged: Slack tells it again
         except PajamaError as error:
             log.info("A message was refused.", action="message_refused", code=error.code, event_id=event["ts"])
+            if address in _UNNAMED and not await self._is_told(error, workspace, event):
+                return nothing
             sentence = sentence_for(error, language)
             return lambda: self._refuse(target, sentence, f"{key}-no")
         return self._answer(outcome, asker, target, words)
+
+    async def _is_told(self, error: PajamaError, workspace: str, event: Json) -> bool:
+        place = place_of(workspace, event["channel"], root_of(event))
+        return await is_told(self._service, error, place, event["channel"], Person(id=event["user"]))
 
     async def _by_staff(self, event: Json, view: HandoffView, workspace: str, bot: str) -> Later:
         """Bring the person what staff wrote, or tell staff why not, once."""

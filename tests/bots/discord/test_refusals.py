@@ -314,3 +314,17 @@ def repeated(edits: list[Request]) -> list[Request]:
             found.append(edit)
         shown[edit.path] = edit.json
     return found
+
+
+class TestRefusals:
+    async def test_in_a_channel_that_is_left_alone_it_says_so_once_and_to_each_who_names_it(
+        self, bot: Bot, discord: StandInDiscord, asked: Channel, shop: Guild, ann: User, bob: User
+    ) -> None:
+        await bot.service.change_setting(anywhere(shop), "answer", "always")
+        await bot.service.change_setting(anywhere(shop), "allowed_channels", "1")
+        for person in (ann, bob, ann):
+            await asked.say(person, "shall we have lunch?")
+        await asked.say(ann, "hello", mentions=[discord.bot])
+        await asked.until(lambda: len(written(asked)) >= 2)
+        await bot.settled()
+        assert written(asked) == [text("error_access")] * 2
