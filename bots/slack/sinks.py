@@ -38,7 +38,7 @@ class Sinks:
         writer = Writer(self._client, send_budget, target, thread)
         with ExitStack() as stack:
             pace = Pace(self._budgets, target.team, stack)
-            async with thinking(self._client, target, turn.language, shown=not turn.state.ended) as status:
+            async with thinking(self._client, send_budget, target, turn.language, shown=not turn.state.ended) as status:
                 yield SlackSink(writer, thread, send_budget, target, turn, status, pace)
 
     def _knows(self, turn: TurnView, target: Target) -> Callable[[str], Awaitable[bool]]:

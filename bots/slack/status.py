@@ -1,4 +1,7 @@
-"""Status: what stands under a question while there is nothing to read of its answer. A courtesy: what fails is noted."""
+"""Status: what stands under a question while there is nothing to read of its answer, and Slack's own stop button.
+
+That button is there while the session of a chat is at work, before the first word too. A courtesy: what fails is noted.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from contextlib import asynccontextmanager
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bots.slack.budget import SESSION, SendBudget
 from bots.slack.targets import Target
 from bots.slack.wire import Refused, surely
 from bots.texts import text
@@ -22,6 +26,8 @@ RENEW_S = 100.0
 """Slack takes a status away after two minutes."""
 
 _LONGEST_CALL_S = 3.0
+_ENDS_KEPT = 24
+"""Of a minute's calls about sessions so many are left to ends: a session that is left at work shows its button on."""
 
 
 class Status:
@@ -79,15 +85,69 @@ class Status:
             log.info("No status can be shown.", action="status_refused", reason=str(error))
 
 
+class Session:
+    """Of a chat in a DM: at work while one answer is made. One per answer."""
+
+    def __init__(self, client: AsyncWebClient, budget: SendBudget, target: Target) -> None:
+        self._client, self._budget, self._target = client, budget, target
+        self._at_work = False
+        self._beginning: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Have it at work soon: an answer that comes sooner needs no button."""
+        if self._target.channel.startswith("D"):
+            self._beginning = asyncio.create_task(self._begin(), name="slack-session")
+
+    def cancel(self) -> None:
+        """Leave it as it is: whoever goes on with the answer ends it."""
+        if self._beginning is not None:
+            self._beginning.cancel()
+
+    async def end(self, *, left: bool) -> None:
+        """The answer is there; `left`: a process that ended may have left it at work."""
+        if self._beginning is not None and not self._at_work:
+            self._beginning.cancel()
+        elif self._beginning is not None:
+            await self._beginning
+        if (self._at_work or left) and self._target.channel.startswith("D"):
+            await self._set("active", keep=0)
+
+    async def _begin(self) -> None:
+        await asyncio.sleep(AFTER_S)
+        self._at_work = True
+        await self._set("processing", keep=_ENDS_KEPT)
+
+    async def _set(self, status: str, *, keep: int) -> None:
+        if not await self._budget.spare(SESSION, keep=keep):
+            return
+
+        async def call() -> object:
+            return await self._client.agents_sessions_setStatus(
+                channel_id=self._target.channel, thread_ts=self._target.thread, status=status
+            )
+
+        try:
+            async with asyncio.timeout(_LONGEST_CALL_S):
+                await surely(call, what="session", tries=1)
+        except (Refused, TimeoutError) as error:
+            log.info("The session of a chat is left as it is.", action="session_refused", reason=str(error))
+
+
 @asynccontextmanager
-async def thinking(client: AsyncWebClient, target: Target, language: str, *, shown: bool) -> AsyncIterator[Status]:
+async def thinking(
+    client: AsyncWebClient, budget: SendBudget, target: Target, language: str, *, shown: bool
+) -> AsyncIterator[Status]:
     """A status for as long as the block lasts, or until it is over; none at all where it is not `shown`."""
     status = Status(client, target, text("thinking", language))
+    session = Session(client, budget, target)
     if shown:
         status.show()
+        session.begin()
     try:
         yield status
     except BaseException:
         status.cancel()
+        session.cancel()
         raise
     await status.clear()
+    await session.end(left=not shown)

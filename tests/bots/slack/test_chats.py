@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bots.slack.budget import SESSION, SendBudget
 from bots.texts import text
 from core.service import Service
 from core.values import InboundMessage, Person, Place, TurnState
@@ -110,3 +111,36 @@ async def test_questions_of_when_a_dm_was_one_conversation_are_still_known(
     await dm.until("You said: of new")
     await bot.settled()
     assert [turn.text for turn in await service.history(place)] == ["of new", "and more"]
+
+
+@pytest.mark.parametrize("ends", [TurnState.CANCELLED, TurnState.DONE])
+async def test_slacks_own_stop_is_there_before_the_first_word_and_gone_after_the_last(
+    bot: Bot, worker: ScriptedWorker, service: Service, acme: Team, ann: User, gate: Gate, ends: TurnState
+) -> None:
+    dm = acme.dm(ann)
+    worker.script["slow"] = [gate, "omega"]
+    question = await dm.say(ann, "slow")
+    sessions = dm.assistance.sessions
+    await dm.until(lambda: question.ts in sessions and sessions[question.ts].status == "processing")
+    if ends is TurnState.CANCELLED:
+        await acme.stop_session(ann, question)
+        await dm.until(text("stopped"))
+    gate.set()
+    await bot.settled()
+    assert sessions[question.ts].status == "active"
+    assert await states(service, acme, question) == [("slow", ends)]
+
+
+async def test_no_session_is_begun_where_only_its_end_could_be_told(
+    bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, ann: User, gate: Gate
+) -> None:
+    while await SendBudget(service, acme.id).spare(SESSION, keep=10):
+        pass
+    dm = acme.dm(ann)
+    worker.script["slow"] = [gate, "omega"]
+    question = await dm.say(ann, "slow")
+    await dm.until(lambda: dm.assistance.status(question.ts))
+    gate.set()
+    await dm.until("omega")
+    await bot.settled()
+    assert [one.arguments["status"] for one in slack.requests_to(SESSION)].count("processing") == 0
