@@ -32,6 +32,8 @@ MAX_ENTRIES = 200
 MAX_TURNS = 1_000_000
 MAX_RETENTION_DAYS = 36_500
 MAX_AWAY_CHARS = 1_000
+MAX_PROMPTS, MAX_PROMPT_CHARS = 4, 200
+"""What Slack shows, and how long each may be."""
 MAX_DOWNVOTES = 20
 DOWNVOTES = 2
 """So many 👎 in a row call a human, where nothing else is set and somebody is to be called."""
@@ -57,6 +59,17 @@ def _cleaned(value: object) -> object:
 
 def _names(value: object) -> object:
     return _words(_cleaned(value))
+
+
+def _between_bars(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split("|") if part.strip())
+
+
+def _prompts(value: str) -> str:
+    prompts = _between_bars(value)
+    if not 1 <= len(prompts) <= MAX_PROMPTS or max(map(len, prompts)) > MAX_PROMPT_CHARS:
+        raise ValueError("too many prompts, too long ones, or none")
+    return " | ".join(prompts)
 
 
 def _hours(value: str) -> str:
@@ -104,6 +117,7 @@ class WorkspaceSettings(ChannelSettings):
     turns_per_person_per_day: Turns | None = None
     turns_per_day: Turns | None = None
     retention_days: Annotated[int, Field(ge=1, le=MAX_RETENTION_DAYS)] | None = None
+    prompts: Annotated[str, BeforeValidator(_cleaned), AfterValidator(_prompts)] | None = None
     handoff_channel: Annotated[Identifier, BeforeValidator(_cleaned)] | None = None
     handoff_hours: (
         Annotated[str, BeforeValidator(_cleaned), Field(max_length=hours.MAX_CHARS), AfterValidator(_hours)] | None
@@ -138,6 +152,11 @@ class WorkspaceSettings(ChannelSettings):
     def staff_channel(self) -> str | None:
         """The channel whose people may claim hand-offs."""
         return None if self.handoff_channel == PAGE else self.handoff_channel
+
+    @property
+    def offered_prompts(self) -> tuple[str, ...]:
+        """What a new chat offers to ask; empty where nothing is set."""
+        return _between_bars(self.prompts or "")
 
     def somebody_there(self, now: datetime) -> bool:
         """Whether it is within the hours; any time is where none are set."""
@@ -177,6 +196,7 @@ _RIGHT: dict[str, tuple[str, ...]] = {
     "turns_per_person_per_day": (f"1–{MAX_TURNS}",),
     "turns_per_day": (f"1–{MAX_TURNS}",),
     "retention_days": (f"1–{MAX_RETENTION_DAYS}",),
+    "prompts": (f"… | … (≤ {MAX_PROMPTS}, each ≤ {MAX_PROMPT_CHARS})",),
     "handoff_channel": ("ID", PAGE),
     "handoff_hours": (hours.RIGHT,),
     "handoff_away_message": (f"… (≤ {MAX_AWAY_CHARS})",),

@@ -39,14 +39,16 @@ class Home:
         language = await self._people.language(event["user"])
         try:
             if event.get("tab") == "messages":
-                await self._offer_prompts(event["channel"], language)
+                await self._offer_prompts(workspace_of(body), event["channel"], language)
             else:
                 await self._show(body, language)
         except Refused as error:
             log.info("The home cannot be shown.", action="home_refused", reason=str(error))
 
-    async def _offer_prompts(self, channel: str, language: str) -> None:
-        prompts = [{"title": text(key, language), "message": text(key, language)} for key in PROMPTS]
+    async def _offer_prompts(self, workspace: str, channel: str, language: str) -> None:
+        settings = await self._service.workspace_settings(place_of(workspace, channel, None))
+        offered = settings.offered_prompts or [text(key, language) for key in PROMPTS]
+        prompts = [{"title": words, "message": words} for words in offered]
 
         async def call() -> Any:
             return await self._client.api_call(  # without a thread: an agent that names one shows nothing

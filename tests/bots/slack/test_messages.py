@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bots.slack.budget import START, SendBudget
 from bots.texts import text
+from core.errors import BadSetting
 from core.service import Service
 from core.values import Person, Place, Rating, TurnState
 from tests.bots.contract import BOTH, HOURS, PARKING
@@ -187,6 +190,20 @@ async def test_the_home_shows_help_and_the_chat_offers_prompts(
     await acme.open_home(ann, "messages")
     await slack.until(lambda: dm.assistance.prompts)
     await bot.settled()
+
+
+async def test_a_chat_offers_the_prompts_of_its_workspace(
+    bot: Bot, service: Service, slack: StandInSlack, acme: Team, ann: User
+) -> None:
+    place = Place(platform="slack", workspace=acme.id, conversation="any")
+    await service.change_setting(place, "prompts", "Write an offer| Sum <this> up |")
+    dm = await acme.open_home(ann, "messages")
+    await slack.until(lambda: dm.assistance.prompts)
+    words = ["Write an offer", "Sum <this> up"]
+    assert dm.assistance.prompts == [{"title": each, "message": each} for each in words]
+    for wrong in ("a|b|c|d|e", "x" * 201, "|"):
+        with pytest.raises(BadSetting):
+            await service.change_setting(place, "prompts", wrong)
 
 
 async def test_a_comment_comes_by_a_form(
