@@ -21,13 +21,12 @@ from core.errors import ModelUnavailable
 from core.values import SamplingParams
 from workers.engine.forward import ModelForward
 from workers.engine.request import EngineRequest
+from workers.engine.sampling import COLDEST
 
 _PAGE, _CPU_PAGE = 256, 64
 """Tokens of a page. Flash attention's block tables want the larger one."""
 _CPU_STEP_TOKENS = 512
 _CPU_SHARE = 0.25
-_COLDEST = 1e-3
-"""Below this temperature the likeliest token is taken: logits over less might not be finite."""
 _PROBE_S, _STOP_S = 120.0, 30.0
 _ITS_LOGGER = "ContinuousBatchingLogger"
 """It would write token ids of prompts to standard error; what matters is logged by whoever runs this."""
@@ -148,7 +147,7 @@ class Manager:
         return said
 
     def _sampling(self, params: SamplingParams) -> dict[str, float | int]:
-        if params.temperature < _COLDEST:
+        if params.temperature < COLDEST:
             return {"temperature": 1.0, "top_k": 1, "top_p": 1.0}
         top_k = min(params.top_k or self.vocabulary, self.vocabulary)
         return {"temperature": float(params.temperature), "top_k": top_k, "top_p": float(params.top_p)}
