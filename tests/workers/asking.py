@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,19 @@ import torch
 from transformers import PreTrainedModel
 
 from core.values import FinishReason, SamplingParams
+from workers.engine.lookup import Price
+from workers.engine.pool import KvPool
 from workers.engine.request import Engine, EngineRequest, KvScope, Request
+from workers.engine.slots import SlotEngine
 
 EOS = frozenset({2})
+FOREVER = frozenset[int]()
+"""Nothing stops an answer but its length."""
+
+SYSTEM = tuple(range(10, 34))
 WAIT_S = 20.0
+
+MakeSlots = Callable[..., SlotEngine]
 
 
 def greedy(max_new_tokens: int = 8) -> SamplingParams:
@@ -25,6 +35,25 @@ def ask(name: str, token_ids: tuple[int, ...], params: SamplingParams, **options
     return EngineRequest(name, token_ids, params, stop_ids=options.pop("stop_ids", EOS), **options)
 
 
+def answer(engine: SlotEngine, token_ids: Sequence[int], scope: KvScope | None, tokens: int = 8) -> Request:
+    """A request that has ended, with its answer in `got`."""
+    asked = ask(
+        f"{scope} {len(token_ids)} {time.monotonic()}", tuple(token_ids), greedy(tokens), scope=scope, stop_ids=FOREVER
+    )
+    request = engine.submit(asked)
+    request.got = list(request)  # type: ignore[attr-defined]
+    return request
+
+
+def left_over(pool: KvPool) -> int:
+    """The positions in no slot that hold something."""
+    used = torch.zeros(pool.tokens, dtype=torch.bool)
+    for slot in pool._slots:
+        used[slot.start : slot.end] = True
+    held = torch.stack([kv.ne(0).any(dim=2).any(dim=0) for kv in (*pool.keys, *pool.values)]).any(dim=0)
+    return int((held & ~used).sum())
+
+
 def reference(model: PreTrainedModel, token_ids: tuple[int, ...], max_new_tokens: int) -> list[int]:
     """What transformers itself generates."""
     ids = torch.tensor([token_ids])
@@ -33,6 +62,16 @@ def reference(model: PreTrainedModel, token_ids: tuple[int, ...], max_new_tokens
     )
     new = out[0, len(token_ids) :].tolist()
     return new[:-1] if new and new[-1] == 2 else new
+
+
+class Free(Price):
+    """Guesses cost nothing: whatever can be guessed is."""
+
+    def room(self, rows: int) -> int:
+        return 16
+
+    def of(self, rows: int) -> float:
+        return 0.0
 
 
 @dataclass(frozen=True)

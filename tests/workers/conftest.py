@@ -13,6 +13,7 @@ import structlog
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from core.settings import Settings
+from tests.workers.asking import MakeSlots
 from tests.workers.generator_contract import BATCH
 from tests.workers.standin import StandIn
 from tests.workers.tiny import CONTEXT, make_model, make_tokenizer
@@ -89,6 +90,22 @@ def build_engine(kind: str, model: PreTrainedModel, max_batch_size: int, context
     return SlotEngine(
         SlotForward(model), max_batch_size=max_batch_size, context_tokens=context_tokens, kv_tokens=tokens
     )
+
+
+@pytest.fixture
+def make_slots(llama: PreTrainedModel) -> Iterator[MakeSlots]:
+    """Makes engines on slots that are closed when the test ends."""
+    engines: list[SlotEngine] = []
+
+    def make(model: PreTrainedModel | None = None, forward: SlotForward | None = None, **options: Any) -> SlotEngine:
+        forward = forward or SlotForward(model or llama)
+        chosen = {"max_batch_size": 4, "context_tokens": CONTEXT, "kv_tokens": 512} | options
+        engines.append(SlotEngine(forward, **chosen))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import copy
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -17,11 +16,16 @@ from structlog.testing import capture_logs
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from core.errors import EngineFailed, ModelUnavailable, PromptTooLong
+from core.errors import ModelUnavailable, PromptTooLong
 from core.values import FinishReason, SamplingParams
 from tests.workers.asking import (
+    FOREVER,
+    SYSTEM,
     WAIT_S,
     Asked,
+    Free,
+    MakeSlots,
+    answer,
     answered_as,
     answered_as_transformers_does,
     ask,
@@ -33,33 +37,12 @@ from workers.engine.attention import Piece
 from workers.engine.batch import BatchEngine
 from workers.engine.choice import make_engine
 from workers.engine.lookup import Price
-from workers.engine.prefixes import KvReuse
 from workers.engine.request import KvScope, Request
 from workers.engine.slot_forward import SlotForward
 from workers.engine.slots import SlotEngine
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "mistral", "gpt_neox", "slimpajama")
 ROOM_FOR_TWO = 112
-SYSTEM = tuple(range(10, 34))
-FOREVER = frozenset[int]()
-
-MakeSlots = Callable[..., SlotEngine]
-
-
-@pytest.fixture
-def make_slots(llama: PreTrainedModel) -> Iterator[MakeSlots]:
-    """Makes engines on slots that are closed when the test ends."""
-    engines: list[SlotEngine] = []
-
-    def make(model: PreTrainedModel | None = None, forward: SlotForward | None = None, **options: Any) -> SlotEngine:
-        forward = forward or SlotForward(model or llama)
-        chosen = {"max_batch_size": 4, "context_tokens": CONTEXT, "kv_tokens": 512} | options
-        engines.append(SlotEngine(forward, **chosen))
-        return engines[-1]
-
-    yield make
-    for engine in engines:
-        engine.close()
 
 
 @pytest.fixture(scope="module")
@@ -151,16 +134,6 @@ copies = st.lists(
 )
 
 
-class Free(Price):
-    """Guesses cost nothing: whatever can be guessed is."""
-
-    def room(self, rows: int) -> int:
-        return 16
-
-    def of(self, rows: int) -> float:
-        return 0.0
-
-
 class Dear(Price):
     """Nothing is guessed."""
 
@@ -224,114 +197,6 @@ def test_what_was_guessed_is_kept_for_the_next_turn(counting: dict[str, SlotEngi
     second = answer(counting["guessing"], (*history, 9), KvScope(1, 7))
     assert second.cached_tokens >= len(history) - 1
     assert second.got == list(range(10, 18))  # type: ignore[attr-defined]
-
-
-# Reuse
-
-
-def answer(engine: SlotEngine, token_ids: Sequence[int], scope: KvScope | None, tokens: int = 8) -> Request:
-    """A request that has ended, with its answer in `got`."""
-    asked = ask(
-        f"{scope} {len(token_ids)} {time.monotonic()}", tuple(token_ids), greedy(tokens), scope=scope, stop_ids=FOREVER
-    )
-    request = engine.submit(asked)
-    request.got = list(request)  # type: ignore[attr-defined]
-    return request
-
-
-def test_the_next_turn_goes_on_from_the_whole_last_one(make_slots: MakeSlots) -> None:
-    engine = make_slots()
-    first = answer(engine, range(20, 50), KvScope(1, 1))
-    history = [*range(20, 50), *first.got]  # type: ignore[attr-defined]
-    second = answer(engine, [*history, 7, 8, 9], KvScope(1, 1))
-    assert first.cached_tokens == 0
-    assert second.cached_tokens == len(history) - 1  # the last token was never run
-    assert engine.stats().hit_rate == pytest.approx((len(history) - 1) / (30 + len(history) + 3))
-
-
-def test_an_answer_on_reused_kv_is_the_same(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
-    engine, prompt = make_slots(), (*range(20, 60), 5)
-    expected = answer(engine, prompt, None).got  # type: ignore[attr-defined]
-    answer(engine, range(20, 60), KvScope(1, 1))
-    again = answer(engine, prompt, KvScope(1, 2))
-    assert again.cached_tokens >= 39
-    assert again.got == expected  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("reuse", "shared_with"),
-    [
-        (KvReuse.OFF, set()),
-        (KvReuse.CONVERSATION, {"conversation"}),
-        (KvReuse.WORKSPACE, {"conversation", "workspace"}),
-        (KvReuse.ALL, {"conversation", "workspace", "stranger"}),
-    ],
-)
-def test_a_setting_says_whose_kv_is_reused(make_slots: MakeSlots, reuse: KvReuse, shared_with: set[str]) -> None:
-    engine = make_slots(reuse=reuse)
-    scopes = {"conversation": KvScope(1, 1), "workspace": KvScope(1, 2), "stranger": KvScope(2, 3), "nobody": None}
-    reused = set()
-    for name, scope in scopes.items():
-        answer(engine, range(20, 50), KvScope(1, 1))
-        if answer(engine, range(20, 50), scope).cached_tokens:
-            reused.add(name)
-        engine.forget(frozenset({1, 2, 3}))
-    assert reused == shared_with
-
-
-def test_a_running_request_shares_what_it_has_run(make_slots: MakeSlots) -> None:
-    engine = make_slots()
-    first = engine.submit(ask("first", (*SYSTEM, 5), greedy(90), scope=KvScope(1, 1), stop_ids=FOREVER))
-    reader = iter(first)
-    next(reader)
-    second = answer(engine, (*SYSTEM, 6), KvScope(1, 2))
-    assert second.cached_tokens == len(SYSTEM)
-    engine.cancel("first")
-    assert list(reader) is not None
-
-
-def test_what_is_forgotten_is_not_reused_and_overwritten(make_slots: MakeSlots) -> None:
-    engine = make_slots()
-    answer(engine, range(20, 50), KvScope(1, 1))
-    answer(engine, range(60, 90), KvScope(1, 2))
-    engine.forget(frozenset({1}))
-    assert answer(engine, range(60, 90), KvScope(1, 2)).cached_tokens == 29, "others' is still there"
-    assert answer(engine, range(20, 50), KvScope(1, 1)).cached_tokens == 0
-
-
-def test_a_request_that_is_open_when_it_is_forgotten_leaves_nothing(make_slots: MakeSlots) -> None:
-    engine = make_slots()
-    request = engine.submit(ask("a", tuple(range(20, 50)), greedy(60), scope=KvScope(1, 1), stop_ids=FOREVER))
-    reader = iter(request)
-    next(reader)
-    engine.forget(frozenset({1}))
-    assert answer(engine, range(20, 50), KvScope(1, 2)).cached_tokens == 0, "nor is it shared while it runs"
-    assert len(list(reader)) == 59
-    engine.forget(frozenset({2}))
-    assert answer(engine, range(20, 50), KvScope(1, 1)).cached_tokens == 0
-
-
-def test_kept_kv_gives_way_to_requests(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
-    engine = make_slots(kv_tokens=128)
-    for i in range(8):
-        answer(engine, range(20 + i, 60 + i), KvScope(1, i))
-    stats = engine.stats()
-    assert 0 < stats.kept_tokens <= stats.kv_limit == 128
-    longest = tuple(range(5, 105))
-    assert answer(engine, longest, KvScope(1, 50), 20).got == full(llama, longest, 20)  # type: ignore[attr-defined]
-
-
-def full(model: PreTrainedModel, token_ids: tuple[int, ...], tokens: int) -> list[int]:
-    ids = torch.tensor([token_ids])
-    out = model.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        min_new_tokens=0,
-        max_new_tokens=tokens,
-        do_sample=False,
-        eos_token_id=None,
-    )
-    return list(out[0, len(token_ids) :].tolist())
 
 
 # Order and bounds
@@ -407,78 +272,61 @@ def test_many_that_come_and_go_leave_nothing_behind(make_slots: MakeSlots) -> No
     assert engine._pool.free + engine._kept.tokens == engine._pool.tokens
 
 
-# Failures
+class Watched(SlotForward):
+    """A model that notes how many tokens of each request are run in a pass, and waits while it is held up."""
 
-
-class Scarce(SlotForward):
-    """A model with too little memory for more than one request at a time."""
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__(model)
+        self.passes: list[list[int]] = []
+        self.may_go = threading.Event()
+        self.may_go.set()
 
     def __call__(self, pieces: Sequence[Piece]) -> Tensor:
-        if len(pieces) > 1:
-            raise torch.OutOfMemoryError("there is none")
+        assert self.may_go.wait(WAIT_S)
+        self.passes.append([len(piece.token_ids) for piece in pieces])
         return super().__call__(pieces)
 
 
-def test_too_little_memory_makes_the_batch_smaller(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
-    engine = make_slots(forward=Scarce(llama))
-    with capture_logs() as logs:
-        requests = [engine.submit(ask(f"{i}", (3 + i, 4, 5), greedy(6))) for i in range(6)]
-        assert [list(request) for request in requests] == [reference(llama, (3 + i, 4, 5), 6) for i in range(6)]
-    assert any(line.get("action") == "batch_shrunk" and line["max_batch_size"] == 1 for line in logs)
-
-
-class Dying(SlotForward):
-    """A model that raises for everybody as long as it is told to."""
-
-    dying = True
-
-    def __call__(self, pieces: Sequence[Piece]) -> Tensor:
-        if self.dying:
-            raise RuntimeError("no more")
-        return super().__call__(pieces)
-
-
-def test_a_model_that_recovers_answers_again(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
-    forward = Dying(llama)
-    engine = make_slots(forward=forward)
-    failed = answer(engine, (3, 4, 5), None)
-    assert failed.finish is not None and isinstance(failed.finish.failure, EngineFailed)
-    forward.dying = False
-    assert list(engine.submit(ask("b", (3, 4, 5), greedy()))) == reference(llama, (3, 4, 5), 8)
-
-
-class Broken(SlotEngine):
-    """An engine with a mistake of its own in some step."""
-
-    broken = True
-
-    def _sample(self, *args: Any) -> None:
-        if self.broken:
-            raise ZeroDivisionError
-        super()._sample(*args)
-
-
-def test_a_step_that_nobody_is_to_blame_for_ends_what_runs_and_nothing_hangs(llama: PreTrainedModel) -> None:
-    engine = Broken(SlotForward(llama), max_batch_size=2, context_tokens=CONTEXT, kv_tokens=512)
-    requests = [engine.submit(ask(f"{i}", (3, 4, 5), greedy())) for i in range(4)]
-    assert [list(request) for request in requests] == [[]] * 4
-    assert all(r.finish is not None and isinstance(r.finish.failure, EngineFailed) for r in requests)
-    engine.broken = False
-    assert list(engine.submit(ask("b", (3, 4, 5), greedy()))) == reference(llama, (3, 4, 5), 8)
-    engine.close()
-
-
-def test_kv_of_a_failed_request_is_not_reused(llama: PreTrainedModel, make_slots: MakeSlots) -> None:
-    forward = Dying(llama)
-    engine = make_slots(forward=forward)
-    forward.dying = False
-    request = engine.submit(ask("a", tuple(range(20, 50)), greedy(90), scope=KvScope(1, 1), stop_ids=FOREVER))
-    reader = iter(request)
+def test_a_long_prompt_goes_in_beside_the_others_tokens_in_chunks(
+    llama: PreTrainedModel, make_slots: MakeSlots
+) -> None:
+    forward, prompt = Watched(llama), tuple(range(20, 120))
+    engine = make_slots(forward=forward, price=Dear())
+    first = engine.submit(ask("first", (3, 4, 5), greedy(60), stop_ids=FOREVER))
+    reader = iter(first)
     next(reader)
-    forward.dying = True
-    assert list(reader) is not None and request.finish is not None and request.finish.failure is not None
-    forward.dying = False
-    assert answer(engine, range(20, 50), KvScope(1, 1)).cached_tokens == 0
+    forward.may_go.clear()
+    second = engine.submit(ask("second", prompt, greedy(8)))
+    forward.may_go.set()
+    assert list(second) == reference(llama, prompt, 8)
+    assert len(list(reader)) == 59
+    chunks = [rows[1] for rows in forward.passes if len(rows) == 2 and rows[1] > 1]
+    assert sum(chunks) >= len(prompt) - 1 and len(chunks) > 1
+    assert max(chunks) < len(prompt), "and each pass has the other's token"
+
+
+# Precision
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma2", "gpt_neox", "slimpajama"])
+def test_in_bfloat16_answers_are_whole_and_each_token_is_as_likely_as_any(kind: str, make_slots: MakeSlots) -> None:
+    model = make_model(kind).to(torch.bfloat16)
+    plain = copy.deepcopy(model)
+    engine = make_slots(model, kv_tokens=ROOM_FOR_TWO, headroom_tokens=4, price=Free())
+    prompts = [(*SYSTEM, i, *range(40, 40 + i)) for i in range(5, 9)]
+    requests = [
+        engine.submit(ask(f"{i}", prompt, greedy(40), scope=KvScope(1, i), stop_ids=FOREVER))
+        for i, prompt in enumerate(prompts)
+    ]
+    for prompt, request in zip(prompts, requests, strict=True):
+        said = list(request)
+        assert len(said) == 40
+        assert request.finish is not None and request.finish.reason is FinishReason.LENGTH
+        with torch.inference_mode():
+            logits = plain(torch.tensor([[*prompt, *said[:-1]]])).logits[0, len(prompt) - 1 :].float()  # (40, V)
+        behind = logits.amax(dim=-1) - logits.gather(1, torch.tensor(said).unsqueeze(1)).squeeze(1)
+        assert (behind <= 0.05 * logits.abs().amax(dim=-1)).all(), "what differs is in the last bits"
+    assert engine._pool.keys[0].dtype is torch.bfloat16
 
 
 # Which engine

@@ -2,13 +2,16 @@
 
 Knows tensors and runs of token positions; knows no request and no model. For each layer there are keys (H, T, D) and
 values (H, T, D) over all T positions of the pool. A Slot is a run of positions of its own: attention reads it as a view,
-without copying, masking or padding. Slots are taken first-fit; `compact` closes the gaps where that fails.
+without copying, masking or padding. Slots are taken first-fit; where no gap is wide enough, as few positions as can be are
+moved to make one of several. Whatever a slot leaves is overwritten: it may be somebody's words, who wants them forgotten.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -40,6 +43,15 @@ class Slot:
         return self.start + self.capacity
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Gaps [first, last] become one: gap i is before slot i, and the slots between, with `moved` tokens, are pushed away."""
+
+    first: int
+    last: int
+    moved: int
+
+
 class KvPool:
     """`tokens` positions of every layer. Used by one thread."""
 
@@ -64,40 +76,48 @@ class KvPool:
         return self.tokens - sum(slot.capacity for slot in self._slots)
 
     def take(self, tokens: int) -> Slot | None:
-        """An empty slot for `tokens` in the first gap that is wide enough; None where there is none."""
-        wanted, start = _rounded(tokens), 0
-        for index, slot in enumerate([*self._slots, Slot(self.tokens, 0)]):
-            if slot.start - start >= wanted:
-                taken = Slot(start, wanted)
-                self._slots.insert(index, taken)
-                return taken
-            start = slot.end
-        return None
+        """An empty slot for `tokens`; None, and nothing changed, where fewer positions are free."""
+        wanted = rounded(tokens)
+        room = self._room(wanted)
+        if room is None:
+            return None
+        taken = Slot(self._part(room.first, room.last, room.last), wanted)
+        self._slots.insert(room.last, taken)
+        return taken
 
     def give(self, slot: Slot) -> None:
         """Free a slot."""
+        self._clear(slot.start, slot.end)
         self._slots.remove(slot)
 
     def reset(self) -> None:
         """Free every slot."""
-        self._slots.clear()
+        while self._slots:
+            self.give(self._slots[-1])
 
     def resize(self, slot: Slot, tokens: int) -> bool:
-        """Make room for `tokens` in a slot, in place or by moving it. False, and nothing changed, where none is."""
-        wanted = _rounded(tokens)
-        index = self._slots.index(slot)
-        behind = self._slots[index + 1].start if index + 1 < len(self._slots) else self.tokens
-        if slot.start + wanted <= behind:
+        """Make a slot one for `tokens`, in place or by moving it. False, and nothing changed, where too few are free."""
+        wanted = rounded(tokens)
+        if wanted <= slot.capacity:
+            self._clear(slot.start + wanted, slot.end)
             slot.capacity = wanted
             return True
-        moved = self.take(wanted)
-        if moved is None:
+        room, aside = self._wider(slot, wanted)
+        if room is None:
             return False
-        self.copy(slot, moved, slot.length)
-        self.give(slot)
-        self._slots[self._slots.index(moved)] = slot
-        slot.start, slot.capacity = moved.start, moved.capacity
+        if aside:
+            self._replace(slot, wanted)
+        else:
+            self._part(room.first, self._slots.index(slot) + 1, room.last)
+            slot.capacity = wanted
         return True
+
+    def moved_for(self, tokens: int, slot: Slot | None = None) -> int | None:
+        """How many positions are moved when so many are taken, or a slot is widened; None where too few are free."""
+        room, aside = (self._room(rounded(tokens)), False) if slot is None else self._wider(slot, rounded(tokens))
+        if room is None:
+            return None
+        return slot.length if slot is not None and aside else room.moved
 
     @torch.inference_mode()
     def copy(self, source: Slot, target: Slot, tokens: int) -> None:
@@ -105,23 +125,65 @@ class KvPool:
         self._move(source.start, target.start, tokens)
         target.length = tokens
 
+    def _room(self, wanted: int, gap: int | None = None) -> _Room | None:
+        """The cheapest way to a gap of `wanted`: the first of those, one that has gap number `gap` in it if given."""
+        starts = [*(slot.start for slot in self._slots), self.tokens]
+        ends = [0, *(slot.end for slot in self._slots)]
+        free = [0, *accumulate(start - end for start, end in zip(starts, ends, strict=True))]  # before each gap
+        held = [0, *accumulate(slot.length for slot in self._slots)]  # before each slot
+        best: _Room | None = None
+        for first in range(len(starts)) if gap is None else range(gap, -1, -1):
+            last = max(bisect_left(free, free[first] + wanted) - 1, gap or 0)
+            if last < len(starts) and (best is None or held[last] - held[first] < best.moved):
+                best = _Room(first, last, held[last] - held[first])
+        return best
+
+    def _wider(self, slot: Slot, wanted: int) -> tuple[_Room | None, bool]:
+        """How to widen a slot where it is, and whether it is cheaper to move it to a gap that is wide enough."""
+        room = self._room(wanted - slot.capacity, self._slots.index(slot) + 1)
+        if room is None or room.moved <= slot.length:
+            return room, False
+        elsewhere = self._room(wanted)
+        return room, elsewhere is not None and not elsewhere.moved
+
+    def _part(self, first: int, middle: int, last: int) -> int:
+        """Push slots [first, middle) down and [middle, last) up, and return where the gap between them begins."""
+        begin = self._slots[first - 1].end if first else 0
+        for slot in self._slots[first:middle]:
+            self._shift(slot, begin)
+            begin = slot.end
+        end = self._slots[last].start if last < len(self._slots) else self.tokens
+        for slot in reversed(self._slots[middle:last]):
+            end -= slot.capacity
+            self._shift(slot, end)
+        return begin
+
+    def _shift(self, slot: Slot, start: int) -> None:
+        """Move a slot to where nothing but itself is."""
+        if start == slot.start:
+            return
+        self._move(slot.start, start, slot.length)
+        if start < slot.start:
+            self._clear(max(slot.start, start + slot.capacity), slot.end)
+        else:
+            self._clear(slot.start, min(start, slot.end))
+        slot.start = start
+
+    def _replace(self, slot: Slot, wanted: int) -> None:
+        """Move a slot to a gap that is wide enough."""
+        moved = self.take(wanted)
+        assert moved is not None
+        self.copy(slot, moved, slot.length)
+        self.give(slot)
+        self._slots[self._slots.index(moved)] = slot
+        slot.start, slot.capacity = moved.start, moved.capacity
+
     @torch.inference_mode()
-    def clear(self, slot: Slot) -> None:
-        """Overwrite what a slot holds: somebody's words are to be forgotten."""
+    def _clear(self, start: int, end: int) -> None:
         for kv in (*self.keys, *self.values):
-            kv[:, slot.start : slot.start + slot.length].zero_()
-        slot.length = 0
+            kv[:, start:end].zero_()
 
     @torch.inference_mode()
-    def compact(self) -> None:
-        """Move all slots together, so that what is free is one gap. Costs a copy of what lies behind the first gap."""
-        start = 0
-        for slot in self._slots:
-            if slot.start != start:
-                self._move(slot.start, start, slot.length)
-                slot.start = start
-            start = slot.end
-
     def _move(self, source: int, target: int, tokens: int) -> None:
         overlapping = abs(source - target) < tokens
         for kv in (*self.keys, *self.values):
@@ -129,5 +191,6 @@ class KvPool:
             kv[:, target : target + tokens] = moved.clone() if overlapping else moved
 
 
-def _rounded(tokens: int) -> int:
+def rounded(tokens: int) -> int:
+    """The capacity of a slot for so many tokens."""
     return -(-tokens // _ROUND) * _ROUND

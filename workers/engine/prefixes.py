@@ -14,13 +14,15 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.engine.pool import KvPool, Slot
+from workers.engine.pool import KvPool, Slot, rounded
 from workers.engine.request import KvScope
 
 LEAST = 16
 """Fewer tokens in common are not worth a copy."""
 
 _MOST_KEPT = 512
+_WORTH_MOVING = 4
+"""Rather than to free a kept slot, so many times its positions are moved: a copy is cheaper than to run tokens again."""
 
 
 class KvReuse(StrEnum):
@@ -88,52 +90,68 @@ class KeptPrefixes:
 
     def evict(self, spared: Kept | None = None) -> bool:
         """Free the least recently used slot other than `spared`. Whether there was one."""
-        oldest = next((kept for kept in self._kept if kept is not spared), None)
+        oldest = self._oldest(spared)
         if oldest is None:
             return False
         self._pool.give(self.pop(oldest))
         return True
 
+    def fits(self, tokens: int) -> bool:
+        """Whether there is room for a new slot, with the kept ones freed."""
+        return rounded(tokens) <= self._pool.free + self.tokens
+
     def take(self, tokens: int, spared: Kept | None = None) -> Slot | None:
-        """A new slot for `tokens`; kept ones other than `spared` are freed for it, if that helps."""
-        evictable = self.tokens - (spared.slot.capacity if spared else 0)
-        if self._pool.free + evictable < tokens:
+        """A new slot for `tokens`; of the kept ones other than `spared` as many are freed for it as have to be.
+
+        None, and nothing changed, where all of them would not suffice.
+        """
+        if not self.fits(tokens + (spared.slot.capacity if spared else 0)):
             return None
-        while (slot := self._pool.take(tokens)) is None:
-            if not self.evict(spared):
-                self._pool.compact()
-                return self._pool.take(tokens)
-        return slot
+        self._evict_for(tokens, spared=spared)
+        return self._pool.take(tokens)
 
     def widen(self, slot: Slot, tokens: int) -> bool:
-        """Make room for `tokens` in a slot; kept ones are freed for it, if that helps."""
-        if self._pool.free + self.tokens + slot.capacity < tokens:
+        """Make room for `tokens` in a slot; as many kept ones are freed for it as have to be.
+
+        False, and nothing changed, where all of them would not suffice.
+        """
+        if not self.fits(tokens - slot.capacity):
             return False
-        while not self._pool.resize(slot, tokens):
-            if not self.evict():
-                self._pool.compact()
-                return self._pool.resize(slot, tokens)
-        return True
+        self._evict_for(tokens, slot)
+        return self._pool.resize(slot, tokens)
 
     def slot_from(self, kept: Kept, tokens: int, wanted: int, scope: KvScope | None) -> Slot | None:
-        """A slot for `wanted` tokens that begins with `tokens` of a kept one: a copy, or itself where it is spent."""
+        """A slot for `wanted` tokens that begins with `tokens` of a kept one: a copy, or itself where it is spent.
+
+        None, and nothing changed, where it does not fit.
+        """
+        if not self.fits(wanted):
+            return None
         spent = tokens == len(kept.token_ids) or (scope is not None and same(scope, kept.scope))
         if not spent and (copied := self.take(wanted, kept)) is not None:
             self._pool.copy(kept.slot, copied, tokens)
             return copied
         slot = self.pop(kept)
         slot.length = tokens
-        if self.widen(slot, wanted):
-            return slot
-        self.keep(slot, kept.token_ids, kept.scope)
-        return None
+        self.widen(slot, wanted)
+        return slot
 
     def forget(self, conversation_ids: Iterable[int]) -> None:
-        """Drop and overwrite what is kept of these Conversations."""
+        """Drop what is kept of these Conversations."""
         gone = frozenset(conversation_ids)
         for kept in [kept for kept in self._kept if kept.scope.conversation_id in gone]:
-            self._pool.clear(kept.slot)
             self._pool.give(self.pop(kept))
+
+    def _oldest(self, spared: Kept | None) -> Kept | None:
+        return next((kept for kept in self._kept if kept is not spared), None)
+
+    def _evict_for(self, tokens: int, slot: Slot | None = None, spared: Kept | None = None) -> None:
+        """Free kept slots until there is room for a new one, or a wider one, and until it takes no long moving."""
+        while (oldest := self._oldest(spared)) is not None:
+            moved = self._pool.moved_for(tokens, slot)
+            if moved is not None and moved <= _WORTH_MOVING * oldest.slot.capacity:
+                return
+            self._pool.give(self.pop(oldest))
 
 
 def common(first: NDArray[np.int64], second: NDArray[np.int64]) -> int:

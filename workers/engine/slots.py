@@ -145,6 +145,8 @@ class SlotEngine(EngineLoop):
 
     def _slot_for(self, row: SlotRow) -> Slot | None:
         scope, wanted = row.request.asked.scope, min(len(row.ids) + self._headroom, row.most)
+        if not self._kept.fits(wanted):
+            return None  # nothing is searched for whoever cannot be placed, again in each step
         ids = np.array(row.ids[:-1], dtype=np.int64)  # the last one is run in any case, for its logits
         kept = self._kept.best(ids, scope)
         running = self._best_running(row, ids)
