@@ -45,6 +45,7 @@ PajamaError
     ├── PromptTooLong
     ├── DeadlineExceeded
     ├── EngineFailed
+    │   ├── OutOfMemory      there is too little memory, for this request alone too
     │   ├── EndpointRefused  an endpoint elsewhere does not do what it is asked
     │   └── EndpointBroken   its answer breaks off, or cannot be read
     └── ModelUnavailable
@@ -425,6 +426,10 @@ class EngineFailed(AnswerFailed):
     """The engine could not generate an answer."""
 
     failure = FailureCode.ENGINE
+
+
+class OutOfMemory(EngineFailed):
+    """There is too little memory to run this request, even by itself."""
 
 
 class ModelUnavailable(AnswerFailed):

@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Mapping
 
 import structlog
+import torch
 
-from core.errors import AnswerFailed, DeadlineExceeded, EngineFailed, PromptTooLong
+from core.errors import AnswerFailed, DeadlineExceeded, EngineFailed, OutOfMemory, PromptTooLong
 from core.values import FinishReason
 from workers.engine.request import EngineFinish, EngineRequest, EngineStats, Request, check_params
 
@@ -220,5 +221,12 @@ def failure(error: Exception) -> AnswerFailed:
     if isinstance(error, AnswerFailed):
         return error
     failed = EngineFailed(f"The model raised {type(error).__name__}: {error}")
+    if is_memory(error):
+        failed = OutOfMemory(f"There is too little memory to run this request, even by itself: {error}")
     failed.__cause__ = error
     return failed
+
+
+def is_memory(error: Exception) -> bool:
+    """Whether there was too little memory. On a CPU torch says so in words only."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

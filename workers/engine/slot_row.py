@@ -62,6 +62,11 @@ class Run:
     guess: tuple[int, ...] = ()
 
     @property
+    def tokens(self) -> int:
+        """All that is run."""
+        return self.count + len(self.guess)
+
+    @property
     def whole(self) -> bool:
         """Whether all pending tokens are run, so that there are logits of the next one."""
         return self.count == self.row.pending

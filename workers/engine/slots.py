@@ -21,9 +21,10 @@ from torch import Tensor
 
 from core.errors import DeadlineExceeded, EngineFailed
 from core.values import FinishReason
+from workers.engine.bounds import Bounds
 from workers.engine.lookup import Price
-from workers.engine.loop import EngineLoop, failure
-from workers.engine.pace import LEAST_TOKENS, MOST_TOKENS, Pace
+from workers.engine.loop import EngineLoop, failure, is_memory
+from workers.engine.pace import LEAST_TOKENS, Pace
 from workers.engine.pool import Slot
 from workers.engine.prefixes import LEAST, KeptPrefixes, KvReuse, common
 from workers.engine.request import EngineFinish, EngineStats, Request
@@ -58,7 +59,7 @@ class SlotEngine(EngineLoop):
         self._parked: dict[Request, SlotRow] = {}
         self._sampler = RowSampler(forward.vocabulary, forward.device)
         self._pace, self._price = Pace(), price or Price()
-        self._most_rows, self._most_tokens, self._arrived = max_batch_size, MOST_TOKENS, 0
+        self._bounds, self._arrived = Bounds(max_batch_size), 0
         self._told = EngineStats(max_batch_size, 0, 0, 0.0, kv_limit=self._pool.tokens)
         super().__init__(
             vocabulary=forward.vocabulary,
@@ -72,6 +73,7 @@ class SlotEngine(EngineLoop):
         told = self._told
         return replace(
             super().stats(),
+            max_batch_size=self._bounds.rows,
             cached_tokens=told.cached_tokens,
             preemptions=told.preemptions,
             kv_tokens=told.kv_tokens,
@@ -104,7 +106,8 @@ class SlotEngine(EngineLoop):
     def _admit(self) -> None:
         """Give slots to those that wait, as long as their prompts can be run soon: then later ones find them in the KV."""
         pending = sum(row.pending for row in self._rows if row.pending > 1)
-        while pending < self._most_tokens and len(self._rows) < self._most_rows and (request := self._next_waiting()):
+        most = self._bounds
+        while pending < most.tokens and len(self._rows) < most.rows and (request := self._next_waiting()):
             row = self._parked.get(request) or self._new_row(request)
             if row is None:
                 continue
@@ -190,15 +193,16 @@ class SlotEngine(EngineLoop):
 
     def _planned(self) -> list[Run]:
         """One token of each row that decodes, and as many of the others' as the pace allows, the oldest first."""
-        for row in list(self._rows):
+        for row in self._rows[: self._bounds.rows]:
             if row.pending == 1:
                 self._grow(row)
-        decoding = [row for row in self._rows if row.pending == 1]
-        newcomers = [row for row in self._rows if row.pending > 1]
+        rows = self._rows[: self._bounds.rows]
+        decoding = [row for row in rows if row.pending == 1]
+        newcomers = [row for row in rows if row.pending > 1]
         if not newcomers:
             return self._guessed(decoding)
         room = self._pace.allowance(len(decoding), len(newcomers) + len(self._waiting))
-        room, runs = min(room, self._most_tokens), [Run(row, 1) for row in decoding]
+        room, runs = min(room, self._bounds.tokens), [Run(row, 1) for row in decoding]
         for row in newcomers:
             if room > 0:
                 runs.append(Run(row, min(row.pending, room)))
@@ -207,9 +211,9 @@ class SlotEngine(EngineLoop):
 
     def _guessed(self, rows: Sequence[SlotRow]) -> list[Run]:
         """One token of each row, and what may follow it, where looking it up pays."""
-        room = self._price.room(len(rows)) if rows else 0
+        room = min(self._price.room(len(rows)), self._bounds.tokens // len(rows) - 1) if rows else 0
         price = self._price.of(len(rows))
-        return [Run(row, 1, row.guess(room, price) if room else ()) for row in rows]
+        return [Run(row, 1, row.guess(room, price) if room > 0 else ()) for row in rows]
 
     def _advance(self, runs: list[Run]) -> None:
         began = time.perf_counter()
@@ -219,8 +223,9 @@ class SlotEngine(EngineLoop):
             logits = self._forward([run.piece for run in runs])
         except Exception as error:
             log.exception("A step failed; each request is tried alone.", action="step_failed", rows=len(runs))
-            self._shrink(error, len(runs))
-            runs, logits = self._one_by_one(runs)
+            runs, logits = self._one_by_one(runs, error)
+        else:
+            self._bounds.went_well()
         whole = [run for run in runs if run.whole]
         for run in runs:
             run.row.slot.length += run.count
@@ -231,30 +236,37 @@ class SlotEngine(EngineLoop):
         if not prompt_tokens:
             self._price.note(decoding, sum(len(run.guess) for run in runs), seconds)
 
-    def _one_by_one(self, runs: Sequence[Run]) -> tuple[list[Run], Tensor]:
-        """The same step with each row alone, so that only those to blame fail. Passes may be run again: KV is rewritten."""
-        through, logits, guilty = [], [], {}
-        for run in runs:
+    def _one_by_one(self, runs: Sequence[Run], error: Exception) -> tuple[list[Run], Tensor]:
+        """The same step with each row alone, so that only those to blame fail. Passes may be run again: KV is rewritten.
+
+        A row that lacks memory even alone is left out, and run in smaller steps from now on, as long as there are any.
+        """
+        through, logits, guilty, scarce = [], [], {}, list[Run]()
+        for run in (replace(run, guess=()) for run in runs):
             try:
                 logits.append(self._forward([run.piece]))
                 through.append(run)
-            except Exception as error:
+            except Exception as its_own:
+                if is_memory(its_own) and run.count > LEAST_TOKENS:
+                    scarce.append(run)
+                    continue
                 log.exception("A request failed.", action="row_failed", request_id=run.row.request.asked.request_id)
-                guilty[run.row.request] = _failed(error)
+                guilty[run.row.request] = _failed(its_own)
+        for run in scarce:
+            self._shrink([run])
+        if is_memory(error) and len(through) == len(runs):  # none is to blame alone: they are too many
+            self._shrink(runs)
         self._leave(guilty)
         return through, torch.cat(logits) if logits else torch.empty((0, 0))
 
-    def _shrink(self, error: Exception, rows: int) -> None:
-        """After a lack of memory, try smaller steps and fewer rows from now on."""
-        if not _is_memory(error):
-            return
-        self._most_rows = max(1, min(self._most_rows, rows) // 2)
-        self._most_tokens = max(LEAST_TOKENS, self._most_tokens // 2)
+    def _shrink(self, runs: Sequence[Run]) -> None:
+        """These lacked memory together: try smaller steps, or fewer rows, from now on."""
+        self._bounds.shrink(len(runs), sum(run.tokens for run in runs))
         log.warning(
             "There is too little memory: the batch is made smaller.",
             action="batch_shrunk",
-            max_batch_size=self._most_rows,
-            step_tokens=self._most_tokens,
+            max_batch_size=self._bounds.rows,
+            step_tokens=self._bounds.tokens,
         )
 
     def _sample(self, runs: Sequence[Run], logits: Tensor) -> None:
@@ -320,7 +332,3 @@ class SlotEngine(EngineLoop):
 
 def _failed(error: Exception) -> EngineFinish:
     return EngineFinish(FinishReason.ERROR, failure(error))
-
-
-def _is_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
