@@ -161,7 +161,7 @@ def test_cancel_takes_effect_within_one_step(llama: PreTrainedModel, make_engine
     assert len(rest) <= made + 2
 
 
-def test_a_deadline_ends_a_request_that_runs_or_waits(llama: PreTrainedModel, make_engine: MakeEngine) -> None:
+def test_a_deadline_ends_a_request_that_waits(llama: PreTrainedModel, make_engine: MakeEngine) -> None:
     engine = make_engine(llama, 1)
     past = time.monotonic() - 1
     running = engine.submit(ask("long", (3, 4), greedy(100), stop_ids=frozenset()))
@@ -169,6 +169,31 @@ def test_a_deadline_ends_a_request_that_runs_or_waits(llama: PreTrainedModel, ma
     assert list(late) == []
     assert late.finish is not None and isinstance(late.finish.failure, DeadlineExceeded)
     assert len(list(running)) == 100
+
+
+class Slow(torch.nn.Module):
+    """An embedding that returns no sooner than at a moment."""
+
+    moment = 0.0
+
+    def __init__(self, embedding: torch.nn.Module) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        time.sleep(max(0.0, self.moment - time.monotonic()))
+        out: torch.Tensor = self.embedding(ids)
+        return out
+
+
+def test_a_deadline_ends_a_request_that_runs(make_engine: MakeEngine) -> None:
+    model = make_model()
+    model.set_input_embeddings(Slow(model.get_input_embeddings()))
+    engine = make_engine(model)
+    Slow.moment = time.monotonic() + 0.5
+    request = engine.submit(ask("long", (3, 4), greedy(100), stop_ids=frozenset(), deadline=Slow.moment))
+    assert 0 < len(list(request)) < 100
+    assert request.finish is not None and isinstance(request.finish.failure, DeadlineExceeded)
 
 
 def test_drain_lets_requests_end_and_takes_no_more(llama: PreTrainedModel, make_engine: MakeEngine) -> None:
