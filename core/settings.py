@@ -73,7 +73,9 @@ class Settings(BaseSettings):
     trust_remote_code: bool = Field(False, description="Whether a model folder may bring Python code that is run.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
-    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads of the model; 0: one a physical core.")
+    threads: Annotated[int, Field(ge=0)] = Field(
+        0, description="CPU threads of the model; 0: one a core that it may use."
+    )
     engine: Literal["slots", "transformers"] = Field(
         "slots",
         description="What runs the model: `slots`, Pajama's own engine, or `transformers`, that library's own continuous "

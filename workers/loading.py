@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import structlog
 import torch
 from safetensors import SafetensorError
@@ -20,6 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 
 from core.errors import ModelUnavailable
 from core.settings import Settings, variable
+from workers import machine
 from workers.engine.choice import make_engine
 from workers.engine.loop import EngineLoop
 from workers.engine.managed import ManagedEngine
@@ -194,10 +194,8 @@ def _first_line(error: Exception) -> str:
 
 
 def set_threads(threads: int) -> None:
-    """One thread a physical core: OpenMP barriers stall when two share one."""
-    available = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else None
-    physical = psutil.cpu_count(logical=False) or 1
-    torch.set_num_threads(threads or min(physical, available or physical))
+    """One thread a physical core that this process may use: OpenMP barriers stall when two share one."""
+    torch.set_num_threads(threads or machine.cores())
 
 
 def _device(name: str) -> torch.device:

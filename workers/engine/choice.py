@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import psutil
 import structlog
 import torch
 from transformers import PreTrainedModel
 
 from core.errors import ModelUnavailable
+from workers import machine
 from workers.engine.batch import BatchEngine
 from workers.engine.lookup import Price
 from workers.engine.loop import EngineLoop
@@ -62,7 +62,7 @@ def _pack(model: PreTrainedModel, forward: SlotForward) -> None:
     packing = Packing(model)
     if not len(packing):
         return
-    if packing.bytes > _PACKED_SHARE * psutil.virtual_memory().available:
+    if packing.bytes > _PACKED_SHARE * machine.free_bytes():
         log.info("There is too little memory to pack the weights.", action="not_packed", bytes=packing.bytes)
         return
     try:
@@ -90,4 +90,4 @@ def _kv_tokens(forward: SlotForward, kv_memory_mib: int, most: int) -> int:
 def _free_bytes(device: torch.device) -> float:
     if device.type == "cuda":
         return _DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
-    return _CPU_SHARE * psutil.virtual_memory().available
+    return _CPU_SHARE * machine.free_bytes()

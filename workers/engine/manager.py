@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import psutil
 import torch
 from torch import Tensor
 from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
 
 from core.errors import ModelUnavailable
 from core.values import SamplingParams
+from workers import machine
 from workers.engine.forward import ModelForward
 from workers.engine.request import EngineRequest
 from workers.engine.sampling import COLDEST
@@ -61,7 +61,7 @@ class Sizes:
         if self.kv_memory_mib:
             tokens = (self.kv_memory_mib << 20) // _token_bytes(model)
         elif on_cpu:
-            free = int(_CPU_SHARE * psutil.virtual_memory().available)
+            free = int(_CPU_SHARE * machine.free_bytes())
             tokens = min(self.max_batch_size * (self.context_tokens + page), free // _token_bytes(model))
         return ContinuousBatchingConfig(
             page_size=page,
