@@ -18,6 +18,7 @@ from tests.workers.generator_contract import BATCH
 from tests.workers.standin import StandIn
 from tests.workers.tiny import CONTEXT, make_model, make_tokenizer
 from workers.engine.batch import BatchEngine
+from workers.engine.forward import ModelForward
 from workers.engine.loop import EngineLoop
 from workers.engine.managed import ManagedEngine
 from workers.engine.slot_forward import SlotForward
@@ -80,7 +81,7 @@ def make_engine(engine_kind: str) -> Iterator[Callable[..., EngineLoop]]:
 def build_engine(kind: str, model: PreTrainedModel, max_batch_size: int, context_tokens: int = CONTEXT) -> EngineLoop:
     """An engine with room in its pool for a batch, not more."""
     if kind == "plain":
-        return BatchEngine(model, max_batch_size=max_batch_size, context_tokens=context_tokens)
+        return BatchEngine(ModelForward(model), max_batch_size=max_batch_size, context_tokens=context_tokens)
     if kind == "managed":  # it changes how its model attends, for which slots have their own way
         model = copy.deepcopy(model)
         model.set_attn_implementation("sdpa")

@@ -8,7 +8,9 @@ from transformers import PreTrainedModel
 
 from core.errors import ModelUnavailable
 from workers import machine
+from workers.engine.apart import ApartForward
 from workers.engine.batch import BatchEngine
+from workers.engine.forward import ModelForward, unsteady_rotation
 from workers.engine.lookup import Price
 from workers.engine.loop import EngineLoop
 from workers.engine.packing import Packing
@@ -40,10 +42,17 @@ def make_engine(
     """
     try:
         forward = SlotForward(model)
-    except NoSlots as error:
-        name = type(model).__name__
-        log.warning("The model runs on the slower engine.", action="engine_plain", model=name, reason=str(error))
-        return BatchEngine(model, max_batch_size=max_batch_size, context_tokens=context_tokens)
+    except (NoSlots, ModelUnavailable) as error:
+        log.warning(
+            "The model runs on the slower engine.", action="engine_plain", model=type(model).__name__, reason=str(error)
+        )
+        plain = plain_forward(model)
+        return BatchEngine(
+            plain,
+            max_batch_size=max_batch_size,
+            context_tokens=context_tokens,
+            kv_tokens=_kv_tokens(plain, kv_memory_mib, max_batch_size * context_tokens) if plain.token_bytes else 0,
+        )
     _pack(model, forward)
     kv_tokens = _kv_tokens(forward, kv_memory_mib, _KEPT * max_batch_size * context_tokens)
     log.info("The model runs on slots.", action="engine_slots", kv_tokens=kv_tokens, token_bytes=forward.token_bytes)
@@ -55,6 +64,29 @@ def make_engine(
         reuse=reuse,
         price=price,
     )
+
+
+def plain_forward(model: PreTrainedModel) -> ModelForward | ApartForward:
+    """The model in one padded batch, or, where its rows would not say there what they say alone, each row by itself.
+
+    Raises ModelUnavailable where that cannot be either.
+    """
+    try:
+        _refuse_batch(model)
+        forward = ModelForward(model)
+        forward.check_batch()
+    except ModelUnavailable as error:
+        log.warning(
+            "Answers share no pass of the model.", action="engine_apart", model=type(model).__name__, reason=str(error)
+        )
+        return ApartForward(model)
+    return forward
+
+
+def _refuse_batch(model: PreTrainedModel) -> None:
+    rotation = unsteady_rotation(model)
+    if rotation is not None:
+        raise ModelUnavailable(f"The angles of its {rotation!r} positions depend on the whole batch.")
 
 
 def _pack(model: PreTrainedModel, forward: SlotForward) -> None:
@@ -75,7 +107,7 @@ def _pack(model: PreTrainedModel, forward: SlotForward) -> None:
         log.info("The weights are packed.", action="packed", layers=len(packing), bytes=packing.bytes)
 
 
-def _kv_tokens(forward: SlotForward, kv_memory_mib: int, most: int) -> int:
+def _kv_tokens(forward: SlotForward | ModelForward | ApartForward, kv_memory_mib: int, most: int) -> int:
     """The tokens of the pool: as many as the memory given holds; else a share of what is free, `most` at most."""
     tokens = (kv_memory_mib << 20) // forward.token_bytes
     if not kv_memory_mib:

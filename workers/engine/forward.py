@@ -18,6 +18,11 @@ from transformers.cache_utils import DynamicLayer
 
 from core.errors import ModelUnavailable
 
+CLOSE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 2e-2}
+"""Logits of two ways to run a model differ by at most so much of the largest, where the ways are the same."""
+_PROBES = (7, 3)
+_UNSTEADY_ROTATIONS = frozenset({"dynamic", "longrope"})
+
 
 class ModelForward:
     """Calls a causal LM with what its forward takes. Raises ModelUnavailable where it keeps no plain KV cache."""
@@ -28,15 +33,37 @@ class ModelForward:
         taken = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in taken
         self._takes_last = "logits_to_keep" in taken
-        cache = DynamicCache()
-        self.vocabulary = self(torch.zeros((1, 1), dtype=torch.long, device=self.device), cache).shape[-1]
-        if not cache.layers or not all(type(layer) is DynamicLayer for layer in cache.layers):
-            raise ModelUnavailable(f"{type(model).__name__} does not keep its state in a plain key-value cache.")
+        cache, name = DynamicCache(), type(model).__name__
+        try:
+            self.vocabulary = self(torch.zeros((1, 1), dtype=torch.long, device=self.device), cache).shape[-1]
+        except Exception as error:
+            raise ModelUnavailable(f"{name} cannot be run with a plain key-value cache: {error!r}") from error
+        if not cache.layers or not all(type(layer) is DynamicLayer and layer.is_initialized for layer in cache.layers):
+            raise ModelUnavailable(f"{name} does not keep its state in a plain key-value cache.")
+        self.token_bytes = kv_bytes(cache)
 
     def prefill(self, token_ids: tuple[int, ...]) -> tuple[Tensor, DynamicCache]:
         """Run one prompt; return its next logits (1, V) and its KV."""
         cache = DynamicCache()
         return self(torch.tensor([token_ids], dtype=torch.long, device=self.device), cache), cache
+
+    def make_batch(self) -> KvBatch:
+        """No rows yet."""
+        return KvBatch(self)
+
+    def check_batch(self) -> None:
+        """See that rows of different length in one batch say what each says alone. Raises ModelUnavailable."""
+        probes = [probe_ids(self.vocabulary, count) for count in _PROBES]
+        alone = torch.cat([self._decoded([probe]) for probe in probes])
+        if not same(self._decoded(probes), alone, self._model.dtype):
+            raise ModelUnavailable(f"{type(self._model).__name__} says something else in a padded batch.")
+
+    def _decoded(self, probes: list[tuple[int, ...]]) -> Tensor:
+        """The logits (B, V) after the probes in one batch, the last token of each in a step of its own."""
+        batch = self.make_batch()
+        for probe in probes:
+            batch.join(self.prefill(probe[:-1])[1])
+        return batch.decode([probe[-1] for probe in probes])
 
     @torch.inference_mode()
     def __call__(self, ids: Tensor, cache: DynamicCache, mask: Tensor | None = None) -> Tensor:
@@ -74,11 +101,11 @@ class KvBatch:
         self._cache, self._mask = cache, mask
 
     @torch.inference_mode()
-    def decode(self, ids: Tensor) -> Tensor:
-        """Append one id (B,) to every row and return the next logits (B, V). A step that raises changes nothing."""
+    def decode(self, ids: list[int]) -> Tensor:
+        """Append one id to every row and return the next logits (B, V). A step that raises changes nothing."""
         mask = functional.pad(self._mask, (0, 1), value=1)
         try:
-            logits = self._forward(ids.unsqueeze(1), self._cache, mask)
+            logits = self._forward(torch.tensor(ids, device=self._forward.device).unsqueeze(1), self._cache, mask)
         except Exception:
             self._crop_right(self._mask.shape[1])
             raise
@@ -91,7 +118,7 @@ class KvBatch:
         alone._cache = DynamicCache([(layer.keys, layer.values) for layer in self._layers()])
         alone._mask = self._mask
         alone.keep([row])
-        return alone.decode(torch.tensor([token_id], device=self._forward.device))
+        return alone.decode([token_id])
 
     @torch.inference_mode()
     def keep(self, rows: list[int]) -> None:
@@ -134,3 +161,33 @@ def _stacked(first: DynamicCache, second: DynamicCache, width: int) -> DynamicCa
 def _padded(kv: Tensor, width: int) -> Tensor:
     """`kv` (B, H, T, D) with zero columns on the left up to `width`."""
     return functional.pad(kv, (0, 0, width - kv.shape[2], 0))
+
+
+def kv_bytes(cache: Any) -> int:
+    """What the keys and values in a cache take; whatever else it keeps does not count."""
+    kept = [kv for layer in getattr(cache, "layers", ()) for kv in _kv_of(layer)]
+    return sum(kv.numel() * kv.itemsize for kv in kept)
+
+
+def probe_ids(vocabulary: int, count: int) -> tuple[int, ...]:
+    """A few tokens with which to try a model."""
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.randint(vocabulary, (count,), generator=generator).tolist())
+
+
+def same(got: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    """Whether two ways to run a model of this precision give the same logits."""
+    scale = max(float(expected.abs().max()), 1e-6)
+    return float((got - expected).abs().max()) / scale <= CLOSE.get(dtype, 0.1)  # NaN is not close
+
+
+def unsteady_rotation(model: PreTrainedModel) -> str | None:
+    """The kind of the model's positions whose angles depend on the longest row of a pass, if it has such."""
+    told = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    kinds = {str(rotation.get("rope_type")) for rotation in (told, *told.values()) if isinstance(rotation, dict)}
+    return next(iter(sorted(kinds & _UNSTEADY_ROTATIONS)), None)
+
+
+def _kv_of(layer: Any) -> list[Tensor]:
+    kept = (getattr(layer, "keys", None), getattr(layer, "values", None))
+    return [kv for kv in kept if kv is not None]

@@ -12,14 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
 
 from core.errors import ModelUnavailable
 from core.values import SamplingParams
 from workers import machine
-from workers.engine.forward import ModelForward
+from workers.engine.forward import CLOSE, ModelForward
 from workers.engine.request import EngineRequest
 from workers.engine.sampling import COLDEST
 
@@ -31,7 +30,6 @@ _PROBE_S, _STOP_S = 120.0, 30.0
 _ITS_LOGGER = "ContinuousBatchingLogger"
 """It would write token ids of prompts to standard error; what matters is logged by whoever runs this."""
 _PROBES = ((3, 1, 4, 1, 5, 9, 2, 6), (2, 7, 1))
-_CLOSE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 2e-2}
 
 
 class Output(Protocol):
@@ -174,7 +172,7 @@ class _Expected:
 
     def __init__(self, model: PreTrainedModel) -> None:
         forward = ModelForward(model)
-        self._close = _CLOSE.get(model.dtype, 0.1)
+        self._close = CLOSE.get(model.dtype, 0.1)
         self._logits: list[tuple[Tensor, Tensor]] = []
         for probe in _PROBES:
             first = forward.prefill(probe)[0][0]

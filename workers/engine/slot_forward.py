@@ -16,14 +16,11 @@ from transformers import PreTrainedModel
 
 from core.errors import PajamaError
 from workers.engine.attention import NAME, Piece, SlotPass, register
-from workers.engine.forward import ModelForward
+from workers.engine.forward import CLOSE, ModelForward, unsteady_rotation
 from workers.engine.pool import KvPool, KvShape
 
 _KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
-# Their angles depend on the longest request of the batch: a request would not be answered as if it were alone.
-_UNSTEADY_ROTATIONS = frozenset({"dynamic", "longrope"})
 _PROBES = (7, 5)
-_CLOSE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 2e-2}
 
 
 class NoSlots(PajamaError):
@@ -121,12 +118,11 @@ class SlotForward:
             raise NoSlots("Not every layer keeps its keys and values by the attention function.")
         scale = float(expected.abs().max())
         far = float((got - expected).abs().max()) / max(scale, 1e-6)
-        if not far <= _CLOSE.get(self.dtype, 0.1):  # NaN is not close
+        if not far <= CLOSE.get(self.dtype, 0.1):  # NaN is not close
             raise NoSlots(f"Its logits on slots differ by {far:.2g} of the largest.")
 
 
 def _refuse_what_is_known(model: PreTrainedModel) -> None:
-    config = model.config.get_text_config()
     if not model._supports_attention_backend:  # noqa: SLF001 - a class says so under this name only
         raise NoSlots("It does not keep to transformers' attention interface.")
     if "position_ids" not in inspect.signature(model.forward).parameters:
@@ -134,8 +130,8 @@ def _refuse_what_is_known(model: PreTrainedModel) -> None:
     strange = set(_layer_types(model)) - _KNOWN_LAYERS
     if strange:
         raise NoSlots(f"It has layers of other kinds: {', '.join(sorted(strange))}.")
-    rotation = (getattr(config, "rope_parameters", None) or {}).get("rope_type")
-    if rotation in _UNSTEADY_ROTATIONS:
+    rotation = unsteady_rotation(model)
+    if rotation is not None:
         raise NoSlots(f"The angles of its {rotation!r} positions depend on the whole batch.")
 
 
