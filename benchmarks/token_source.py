@@ -34,7 +34,7 @@ class TokenSource:
         """It is whatever model is wanted."""
         return self
 
-    def count(self, prompt: Prompt) -> int:
+    def count(self, prompt: Prompt, deadline: float | None = None) -> int:
         """A token for four characters."""
         return sum(len(part.text) for part in prompt.parts) // 4
 

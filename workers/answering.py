@@ -27,7 +27,7 @@ from core.faq.finding import Given
 from core.faq.grounding import Problem, problem_of
 from core.handoffs import triggers
 from core.history import load_history
-from core.prompts import PromptRequest, Speech, assemble
+from core.prompts import Prompt, PromptRequest, Speech, assemble
 from core.queue import WakeUps
 from core.recipes import Passage
 from core.settings import Settings
@@ -47,6 +47,10 @@ T = TypeVar("T")
 
 _FIRST_RETRY_S = 0.1
 _LONGEST_RETRY_S = 2.0
+
+
+class _Unwanted(Exception):
+    """A person has stopped the answer before it was begun."""
 
 
 class Answering:
@@ -143,6 +147,8 @@ class Answering:
             return self._answered(draft, turn)
         except LeaseLost:
             raise
+        except _Unwanted:
+            return draft.unwanted()
         except AnswerFailed as error:
             log.warning("A turn failed.", action="turn_failed", failure=error.failure, reason=str(error))
             return draft.failed(error.failure)
@@ -254,7 +260,16 @@ class Answering:
             passages=passages,
             shared=claimed.shared,
         )
-        return Prepared(recipe, persona, assemble(request, draft.generator.count))
+
+        def count(prompt: Prompt) -> int:
+            tokens = draft.generator.count(prompt, draft.deadline)
+            if turn.lost.is_set():
+                raise LeaseLost
+            if turn.cancelled:
+                raise _Unwanted
+            return tokens
+
+        return Prepared(recipe, persona, assemble(request, count))
 
     def _generate(self, draft: Draft, turn: RunningTurn, take: Callable[[str], None]) -> Finished:
         """Hand the answer on as it comes. Raises LeaseLost, and AnswerFailed where it could not be begun."""

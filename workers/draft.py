@@ -95,6 +95,10 @@ class Draft:
         """The Outcome of an answer that ended without the Generator saying so."""
         return self._ended(TurnState.FAILED, FinishReason.ERROR, failure)
 
+    def unwanted(self) -> Outcome:
+        """The Outcome of an answer that was stopped before the Generator began it."""
+        return self._ended(TurnState.CANCELLED, FinishReason.CANCELLED)
+
     # What a FAQ gives by itself. `usage` is that of a model whose words were not sent.
 
     def quoting(self, given: Given, usage: Usage = Usage()) -> Outcome:

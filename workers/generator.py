@@ -70,8 +70,8 @@ class Generator(Protocol):
         Raises AnswerFailed where it does not answer with that one, or has not found out by `deadline`.
         """
 
-    def count(self, prompt: Prompt) -> int:
-        """The tokens of the whole rendering of `prompt`."""
+    def count(self, prompt: Prompt, deadline: float | None = None) -> int:
+        """The tokens of the whole rendering of `prompt`. Raises AnswerFailed, at the latest at `deadline`."""
 
     def generate(
         self,

@@ -46,8 +46,8 @@ class LocalGenerator:
             raise ModelUnavailable(f"The worker has {self._info.name} and no other model: {name!r} is asked for.")
         return self
 
-    def count(self, prompt: Prompt) -> int:
-        """The tokens of the whole rendering of `prompt`."""
+    def count(self, prompt: Prompt, deadline: float | None = None) -> int:
+        """The tokens of the whole rendering of `prompt`; it takes no time to speak of."""
         return self._template.count(prompt)
 
     def generate(

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from core.errors import DeadlineExceeded
 from core.prompts import Prompt
 from core.settings import Settings
 from core.values import SamplingParams
@@ -77,10 +78,18 @@ class RemoteGenerator:
         """The Generator of another model that is offered. Raises ModelUnavailable, EngineFailed, DeadlineExceeded."""
         return RemoteGenerator(self._settings, self._models.find(name, deadline), self._models)
 
-    def count(self, prompt: Prompt) -> int:
-        """The tokens of the whole rendering of `prompt`, or more. Raises ModelUnavailable and EngineFailed."""
+    def count(self, prompt: Prompt, deadline: float | None = None) -> int:
+        """The tokens of the whole rendering of `prompt`, or more.
+
+        Raises ModelUnavailable, EngineFailed and DeadlineExceeded.
+        """
         messages = self._messages(prompt)
-        return told(self._asking.begin(self.found.counter.count(self._asking.endpoint, messages)))
+        question = self._asking.begin(self.found.counter.count(self._asking.endpoint, messages))
+        try:
+            return told(question, deadline)
+        except DeadlineExceeded:
+            question.cancel()
+            raise
 
     def generate(
         self,
@@ -112,7 +121,7 @@ class RemoteGenerator:
         return self._asking.drain(timeout_s)
 
     def stats(self) -> GeneratorStats:
-        """What is going on right now, with whatever model. Chunks are counted in place of tokens."""
+        """What is going on right now, with whatever model. For the rate chunks count as tokens."""
         return self._asking.stats()
 
     def close(self) -> None:

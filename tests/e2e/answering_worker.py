@@ -31,7 +31,7 @@ class Reverser:
         """It is whatever model is wanted."""
         return self
 
-    def count(self, prompt: Prompt) -> int:
+    def count(self, prompt: Prompt, deadline: float | None = None) -> int:
         """A token a word."""
         return sum(len(part.text.split()) for part in prompt.parts)
 

@@ -30,7 +30,7 @@ class PacedGenerator:
         """It is whatever model is wanted."""
         return self
 
-    def count(self, prompt: Prompt) -> int:
+    def count(self, prompt: Prompt, deadline: float | None = None) -> int:
         """A token a character."""
         return sum(len(part.text) for part in prompt.parts)
 

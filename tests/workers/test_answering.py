@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from sqlalchemy import select, text
 from core import conversations, history, workspaces
 from core.conversations import QueueLimits
 from core.database import Database, upgrade
+from core.errors import DeadlineExceeded, FailureCode
 from core.models import Conversation, Generation, RecipeVersion, Turn, Workspace
 from core.prompts import Prompt, PromptRecord
 from core.queue import WakeUps, make_celery
@@ -192,6 +194,37 @@ def test_a_message_beyond_the_budget_fails_with_its_code(tmp_path: Path) -> None
     turn_id = desk.say("x" * 5000)
     desk.answering.answer_next()
     assert (desk.turn(turn_id).state, desk.turn(turn_id).failure) == (TurnState.FAILED, "prompt_too_long")
+    desk.close()
+
+
+class Counting(PacedGenerator):
+    """Its counting is stopped in the middle, or takes as long as it may."""
+
+    stop: Callable[[], object] | None = None
+
+    def count(self, prompt: Prompt, deadline: float | None = None) -> int:
+        assert deadline is not None
+        if self.stop is None:
+            threading.Event().wait(deadline - time.monotonic())
+            raise DeadlineExceeded
+        self.stop()
+        return super().count(prompt)
+
+    def generate(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("nobody wants to hear it")
+
+
+def test_the_stop_button_and_the_deadline_reach_the_counting(tmp_path: Path) -> None:
+    generator = Counting()
+    desk = Desk(tmp_path, generator, deadline_s=1)
+    stopped, late = desk.say("say 3"), desk.say("say 4")
+    generator.stop = lambda: [desk.running.cancel(*held) for held in desk.running.held().items()]
+    assert desk.answering.answer_next()
+    assert desk.turn(stopped).state is TurnState.CANCELLED
+    assert desk.generation(stopped).finish_reason is FinishReason.CANCELLED
+    generator.stop = None
+    assert desk.answering.answer_next()
+    assert (desk.turn(late).state, desk.turn(late).failure) == (TurnState.FAILED, FailureCode.DEADLINE)
     desk.close()
 
 

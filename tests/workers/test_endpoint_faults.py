@@ -29,7 +29,7 @@ from core.errors import (
     PromptTooLong,
 )
 from core.values import FinishReason
-from tests.workers.generator_contract import GREEDY, LONG, Events, answer, collect, prompt
+from tests.workers.generator_contract import GREEDY, LONG, Events, answer, collect, prompt, until
 from tests.workers.standin import Fault, StandIn, Wire
 from workers.endpoint.refusals import retry_after
 from workers.generator import TextDelta
@@ -261,6 +261,16 @@ def test_counting_meets_the_same(standin: StandIn, load: Load) -> None:
             generator.count(prompt("Hello"))
         setattr(standin, fault, False)
     assert generator.count(prompt("Hello")) == 14
+
+
+def test_the_deadline_ends_counting_too(generator: RemoteGenerator, standin: StandIn) -> None:
+    standin.stalls = True
+    deadline = time.monotonic() + 0.15
+    with pytest.raises(DeadlineExceeded):
+        generator.count(prompt("Hello"), deadline)
+    assert time.monotonic() < deadline + 5
+    until(lambda: not generator._asking._questions)  # and its connection is closed
+    standin.stalls = False
 
 
 def test_cancelling_closes_the_connection(generator: RemoteGenerator, standin: StandIn) -> None:

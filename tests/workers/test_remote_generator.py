@@ -241,6 +241,14 @@ def test_no_more_is_asked_at_once_than_the_batch_holds(generator: RemoteGenerato
     assert standin.most_answering == BATCH
 
 
+def test_the_usage_of_ended_answers_adds_up_in_the_stats(generator: RemoteGenerator) -> None:
+    usages = [answer(generator, words)[1].usage for words in ("Hello", "one two three")]
+    until(lambda: generator.stats().running == 0)
+    stats = generator.stats()
+    assert stats.completion_tokens == sum(usage.completion_tokens for usage in usages) > 0
+    assert stats.prompt_tokens == sum(usage.prompt_tokens for usage in usages) > 0
+
+
 def test_a_connection_serves_again(generator: RemoteGenerator, standin: StandIn) -> None:
     for _ in range(3):
         answer(generator, "Hello")

@@ -62,17 +62,23 @@ class RemoteAnswer:
         self._started = time.monotonic()
         self._first_token_ms: float | None = None
 
+    @property
+    def usage(self) -> Usage:
+        """What it has taken so far."""
+        return self._usage or Usage(completion_tokens=self._chunks)
+
     async def run(self, endpoint: Endpoint, found: Found, places: asyncio.Semaphore) -> None:
         """Make the answer. Raises AnswerFailed, and CancelledError where it was cancelled."""
         try:
             async with asyncio.timeout_at(self._deadline), places:  # the loop's clock is time.monotonic
                 self.waiting = False
-                await patiently(lambda: self._ask(endpoint, found), endpoint.retry_s)
+                try:
+                    await patiently(lambda: self._ask(endpoint, found), endpoint.retry_s)
+                except ContextOverflow as error:
+                    tokens = await found.counter.count(endpoint, self._messages)
+                    raise PromptTooLong(tokens, max(0, found.context_tokens - self._params.max_new_tokens)) from error
         except TimeoutError as error:
             raise DeadlineExceeded from error
-        except ContextOverflow as error:
-            tokens = await found.counter.count(endpoint, self._messages)
-            raise PromptTooLong(tokens, max(0, found.context_tokens - self._params.max_new_tokens)) from error
 
     def end(self, task: asyncio.Task[None]) -> None:
         """Tell the reader how it ended. Called once, by the loop."""
@@ -80,8 +86,7 @@ class RemoteAnswer:
         rest = self._stop.finish()
         if rest:
             self.out.put(TextDelta(rest))
-        usage = self._usage or Usage(completion_tokens=self._chunks)
-        self.out.put(Finished(reason, usage, (), Timings(self._first_token_ms, self._ms()), failure))
+        self.out.put(Finished(reason, self.usage, (), Timings(self._first_token_ms, self._ms()), failure))
 
     async def _ask(self, endpoint: Endpoint, found: Found) -> None:
         """Ask once, and read to the end. Raises EndpointAway only where no token has come."""

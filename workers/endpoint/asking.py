@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from core.errors import DeadlineExceeded, EngineFailed
+from core.values import Usage
 from workers.endpoint.answer import RemoteAnswer
 from workers.endpoint.connection import Endpoint
 from workers.endpoint.survey import Found
@@ -35,6 +36,7 @@ class Asking:
         self._open: dict[str, RemoteAnswer] = {}
         self._draining = self._closed = False
         self._tokens: deque[float] = deque()
+        self._used = Usage()  # of answers that have ended
         self._questions: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
@@ -81,13 +83,22 @@ class Asking:
         return ended
 
     def stats(self) -> GeneratorStats:
-        """What is going on right now. Chunks are counted in place of tokens."""
+        """What is going on right now. For the rate chunks count as tokens; the usage is that of answers that have ended."""
         since = time.monotonic() - _RATE_WINDOW_S
         with self._changed:
             waiting = sum(answer.waiting for answer in self._open.values())
             rate = sum(at >= since for at in self._tokens) / _RATE_WINDOW_S
             running = len(self._open) - waiting
-        return GeneratorStats(max_batch_size=self._max_batch_size, running=running, waiting=waiting, tokens_per_s=rate)
+            used = self._used
+        return GeneratorStats(
+            max_batch_size=self._max_batch_size,
+            running=running,
+            waiting=waiting,
+            tokens_per_s=rate,
+            prompt_tokens=used.prompt_tokens,
+            cached_tokens=used.cached_tokens,
+            completion_tokens=used.completion_tokens,
+        )
 
     def close(self) -> None:
         """Cancel what is being answered, close every connection and stop the thread."""
@@ -139,8 +150,17 @@ class Asking:
     def _ended(self, answer: RemoteAnswer, task: asyncio.Task[None]) -> None:
         with self._changed:
             del self._open[answer.request_id]
+            self._used = _sum(self._used, answer.usage)
             self._changed.notify_all()
         answer.end(task)
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
+        cached_tokens=one.cached_tokens + other.cached_tokens,
+        completion_tokens=one.completion_tokens + other.completion_tokens,
+    )
 
 
 def told(question: Future[T], deadline: float | None = None) -> T:
