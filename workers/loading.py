@@ -211,12 +211,12 @@ def _device(name: str) -> torch.device:
 
 
 def _dtype(name: str, device: torch.device, config: Any) -> torch.dtype:
-    """The precision. On a CPU bfloat16 pays only where the processor multiplies it and the model is large."""
+    """The precision, by itself one that the device multiplies. On a CPU bfloat16 pays only where the processor multiplies it and the model is large."""
     if name != "auto":
         dtype: torch.dtype = getattr(torch, name)
         return dtype
-    if device.type != "cpu":
-        return torch.bfloat16
+    if device.type == "cuda":  # untried on a GPU: older ones only emulate bfloat16
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
     return cpu_precision(_parameters(config))
 
 

@@ -18,7 +18,7 @@ from core.values import SamplingParams
 from slimpajama.names import CHECKPOINT
 from tests.workers.tiny import CONTEXT
 from workers.generator import Finished
-from workers.loading import describe, load_generator
+from workers.loading import _dtype, cpu_precision, describe, load_generator
 
 
 def settings(model: object, **others: object) -> Settings:
@@ -131,6 +131,24 @@ def test_a_converted_model_that_was_not_healed_is_refused(tmp_path: Path) -> Non
     (unhealed / "config.json").write_text(json.dumps({**config, "healed": False}))
     with pytest.raises(ModelUnavailable, match="converted and not healed"):
         load_generator(settings(unhealed))
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((8, 0), torch.bfloat16), ((7, 5), torch.float16)])
+def test_a_gpu_gets_the_precision_that_it_multiplies(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert _dtype("auto", torch.device("cuda", 0), None) is dtype
+    assert _dtype("float32", torch.device("cuda", 0), None) is torch.float32
+
+
+@pytest.mark.parametrize("capable", ["avx512_bf16", "amx_bf16", "avx2"])
+def test_a_cpu_gets_bfloat16_where_it_multiplies_that_and_the_model_is_large(
+    monkeypatch: pytest.MonkeyPatch, capable: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capable: True})
+    large = torch.float32 if capable == "avx2" else torch.bfloat16
+    assert (cpu_precision(99_999_999), cpu_precision(100_000_000)) == (torch.float32, large)
 
 
 def test_a_device_that_is_not_there_is_named(model_folder: Path) -> None:
