@@ -1,5 +1,5 @@
 """A worker in front of a real `transformers serve`, on the tiny checkpoint: the contract holds, and the words are those
-that the model says in this process. Needs the `bench` extra."""
+that the model says in this process."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from workers.engine.loop import EngineLoop
 from workers.generator import Generator, ModelInfo
 from workers.local_generator import LocalGenerator
 from workers.remote_generator import RemoteGenerator
-
-pytest.importorskip("openai", reason="`transformers serve` needs openai, which pajama[bench] brings")
 
 
 @pytest.fixture(scope="module")
