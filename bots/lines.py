@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 HELD_S = 10.0
-"""Nobody waits for longer until it is known what was missed: a database that is away is to be told of."""
+"""A hold ends when the first has waited so long for what was missed: a database that is away is to be told of."""
 
 
 class Lines:
@@ -22,21 +22,25 @@ class Lines:
         self._waiting: dict[Hashable, int] = {}
         self._open = asyncio.Event()
         self._open.set()
+        self._ending: asyncio.TimerHandle | None = None  # the end of a hold, from when somebody waits for it
 
     def hold(self) -> None:
-        """Let nothing new line up until `release`."""
+        """Let nothing new line up until `release`, or until that takes too long."""
         self._open.clear()
 
     def release(self) -> None:
         """Let those line up who were held, behind whoever has lined up meanwhile."""
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
         self._open.set()
 
     @asynccontextmanager
     async def turn(self, place: Hashable) -> AsyncIterator[None]:
         """Wait for everything before it; whatever comes later waits for the end of the block."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HELD_S):
-                await self._open.wait()
+        if not self._open.is_set() and self._ending is None:
+            self._ending = asyncio.get_running_loop().call_later(HELD_S, self.release)
+        await self._open.wait()
         async with self.turn_of_before(place):
             yield
 

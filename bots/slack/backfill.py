@@ -19,7 +19,7 @@ import structlog
 from bots.slack.desks import Desk, Desks
 from bots.slack.inbound import mentioned
 from bots.slack.places import PLATFORM, channel_of, enterprise_of, message_id, team_of
-from bots.slack.wire import Refused
+from bots.slack.wire import LIMITED, Refused, Unanswered
 from core.backfill import BackfillPoint
 from core.errors import ServiceUnavailable
 from core.service import Service
@@ -61,7 +61,7 @@ class Backfill:
     def __init__(self, service: Service, desks: Desks) -> None:
         self._service, self._desks = service, desks
         self._looks: dict[str, list[Look]] = {}
-        self._workspaces = asyncio.Semaphore(_AT_ONCE)
+        self._asking = asyncio.Semaphore(_AT_ONCE)
 
     async def prepare(self) -> None:
         """Find where to look, and let what is said there now wait until it is known what was missed."""
@@ -79,38 +79,44 @@ class Backfill:
 
     async def _workspace(self, workspace: str, found: list[Look]) -> int:
         seen, left = 0, list(found[:MOST_LOOKS])
-        async with self._workspaces:
-            desk = await self._desks.surely_of(workspace)
-            try:
-                async with asyncio.timeout(LOOKING_FOR_S):
-                    while left:
-                        messages = await self._read(desk, left[0])
-                        begun = await self._take(desk, workspace, messages)
-                        known = {(look.channel, look.thread) for look in [*found, *left]}
-                        left = [*left[1:], *(look for look in begun if (look.channel, look.thread) not in known)]
-                        seen += len(messages)
-            except (Refused, ServiceUnavailable, TimeoutError) as error:
-                log.warning("What was missed cannot be had.", action="backfill_failed", reason=str(error) or "too long")
-            finally:
-                desk.messages.lines.release()
+        desk = await self._desks.surely_of(workspace)
+        try:
+            async with asyncio.timeout(LOOKING_FOR_S):
+                while left:
+                    messages = await self._read(desk, left[0])
+                    begun = await self._take(desk, workspace, messages)
+                    known = {(look.channel, look.thread) for look in [*found, *left]}
+                    left = [*left[1:], *(look for look in begun if (look.channel, look.thread) not in known)]
+                    seen += len(messages)
+        except (Refused, ServiceUnavailable, TimeoutError) as error:
+            log.warning("What was missed cannot be had.", action="backfill_failed", reason=str(error) or "too long")
+        finally:
+            desk.messages.lines.release()
         if left:
             log.warning("Some places were not looked at.", action="backfill_cut", workspace=workspace, places=len(left))
         return seen
 
     async def _read(self, desk: Desk, look: Look) -> list[Json]:
-        """What stands there, the oldest first. Nothing where the bot may not look. Raises Refused at a limit."""
+        """What stands there, the oldest first; nothing where the bot may not look. However long Slack takes no question."""
         try:
-            found = await self._pages(desk, look, patient=False)
+            found = await self._found(desk, look)
         except Refused as error:
-            if error.refusal != "ratelimited":
-                log.info("A place cannot be read.", action="backfill_refused", channel=look.channel, reason=str(error))
-                return []
-            desk.messages.lines.release()  # what is said now does not wait for so long
-            found = await self._pages(desk, look, patient=True)
+            log.info("A place cannot be read.", action="backfill_refused", channel=look.channel, reason=str(error))
+            return []
         return sorted(
             ({**message, "channel": look.channel} for message in found if float(message["ts"]) > look.oldest),
             key=lambda message: float(message["ts"]),
         )
+
+    async def _found(self, desk: Desk, look: Look) -> list[Json]:
+        """Raises Refused where the bot may not look. Who has to wait for Slack keeps no other workspace from asking."""
+        try:
+            async with self._asking:
+                return await self._pages(desk, look, patient=False)
+        except Unanswered as error:
+            if error.refusal in LIMITED:
+                desk.messages.lines.release()  # what is said now does not wait for so long
+            return await self._pages(desk, look, patient=True)
 
     async def _pages(self, desk: Desk, look: Look, *, patient: bool) -> list[Json]:
         oldest, most = f"{look.oldest:.6f}", _MOST_PAGES

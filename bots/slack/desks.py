@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 import aiohttp
@@ -68,7 +68,7 @@ class Desks:
         self._settings, self._service, self._session, self._tokens = settings, service, session, tokens
         self._rooms, self._once = Rooms(service, PLATFORM), Once(service)
         self._desks: dict[str, Desk] = {}
-        self.courier = Courier(service, self._sink, telling=self._tell_wait)
+        self.courier = Courier(service, self._sink, self._waiting, self._tell_wait)
 
     async def of(self, workspace: str) -> Desk:
         """The workspace's desk, with the token of now, or none where the app is not there. Raises ServiceUnavailable."""
@@ -98,7 +98,9 @@ class Desks:
         settings, service = self._settings, self._service
         client = web_client(settings, session=self._session)
         hosts = (_FILE_HOST, URL(settings.slack_api_base).authority)
-        attachments = Attachments(self._session, hosts, headers=lambda: {"Authorization": f"Bearer {client.token}"})
+        attachments = Attachments(
+            self._session, hosts, headers=lambda: {"Authorization": f"Bearer {client.token}"}, proxy=client.proxy
+        )
         people, speaker = People(client, team_of(workspace)), Speaker(client)
         questions = Questions(client, service, people, attachments)
         history = History(client)
@@ -122,6 +124,11 @@ class Desks:
         desk = await self.surely_of(turn.place.workspace)
         async with desk.sinks.open(turn) as sink:
             yield sink
+
+    def _waiting(self, turn: TurnView) -> AbstractContextManager[object]:
+        """A status below the question; none where no desk is open yet, that is while nothing is said there."""
+        desk = self._desks.get(turn.place.workspace)
+        return desk.sinks.waiting(turn) if desk is not None else nullcontext()
 
     async def _tell_wait(self, turn: TurnView, sentence: str, _: str) -> None:
         target, desk = Target.model_validate(turn.target), await self.of(turn.place.workspace)

@@ -109,7 +109,7 @@ async def _by_http(settings: Settings) -> Finding:
     try:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,  # which knows the proxy
             session.post(url, data=body, headers=headers) as answer,
         ):
             well = answer.status == 200 and challenge in await answer.text()

@@ -6,6 +6,7 @@ nonces, so what a crash may have left is looked up. What is said is in `bots.han
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from bots.slack.people import People
 from bots.slack.places import PLATFORM, channel_of, message_id, ts_of, workspace_of
 from bots.slack.speaking import MAX_CHARS
 from bots.slack.targets import Target
-from bots.slack.wire import Refused, surely
+from bots.slack.wire import Done, Refused, surely
 from bots.slack.wording import escaped
 from bots.texts import text
 from core.errors import DeliveryFailed, NotAllowed, NotFound
@@ -39,6 +40,7 @@ _ABOUT_THE_BODY = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "no_text"}
 )
 _PAGE = 200
+_LOOKED_BACK_S = 120.0
 _FILE = "file:"
 
 
@@ -115,23 +117,34 @@ class HandoffRooms:
         assert post.file is not None
         content = post.file[1]
 
+        since = _just_now()
+
         async def call() -> Any:
             return await self._client.files_upload_v2(
                 content=content, filename=name, initial_comment=escaped(post.text), channel=channel, thread_ts=thread
             )
 
-        uploaded = await surely(call, what="relay file")
+        async def done() -> Json | None:
+            stand = _files(await self._newest(channel, thread, since))
+            return next(({"files": [file]} for file in stand if file.get("name") == name), None)
+
+        uploaded = await surely(call, what="relay file", done=done)
         return str(uploaded["files"][0]["id"])
 
     async def _post(self, channel: str, thread: str | None, post: Post, nonce: str, view: HandoffView) -> str:
         metadata = {"event_type": "pajama", "event_payload": {"nonce": nonce}}
+        since = _just_now()
 
         async def make(body: Json) -> Any:
             return await self._client.chat_postMessage(
                 channel=channel, thread_ts=thread, metadata=metadata, unfurl_links=False, unfurl_media=False, **body
             )
 
-        return str((await _first_taken(post, view, make))["ts"])
+        async def done() -> Json | None:
+            stand = await self._newest(channel, thread, since)
+            return next((message for message in stand if _nonce_of(message) == nonce), None)
+
+        return str((await _first_taken(post, view, make, done))["ts"])
 
     async def _left(self, channel: str, thread: str | None, view: HandoffView) -> list[Json]:
         """What stands there since it was asked for, the newest of it."""
@@ -217,6 +230,11 @@ class EveryWorkspace:
         await (await self._rooms_of(view.place.workspace)).remove(view, side, external_id)
 
 
+def _just_now() -> str:
+    """The `ts` of a moment before this one, by whoever's clock."""
+    return f"{time.time() - _LOOKED_BACK_S:.6f}"
+
+
 def _nonce_of(message: Json) -> object:
     return ((message.get("metadata") or {}).get("event_payload") or {}).get("nonce")
 
@@ -253,12 +271,14 @@ def _target(view: HandoffView) -> Target:
     return Target.model_validate({**here, **view.target})
 
 
-async def _first_taken(post: Post, view: HandoffView, call: Callable[[Json], Awaitable[Any]]) -> Json:
+async def _first_taken(
+    post: Post, view: HandoffView, call: Callable[[Json], Awaitable[Any]], done: Done | None = None
+) -> Json:
     """What Slack answers to the first form of the message that it takes. Raises Refused with the last one's reason."""
     refused: Refused | None = None
     for body in bodies(post.text, _buttons(post, view)):
         try:
-            return await surely(lambda body=body: call(body.arguments), what="relay")  # type: ignore[misc]
+            return await surely(lambda body=body: call(body.arguments), what="relay", done=done)  # type: ignore[misc]
         except Refused as error:
             refused = error
             if error.refusal not in _ABOUT_THE_BODY:

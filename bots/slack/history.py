@@ -10,16 +10,19 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from time import monotonic
 from typing import Any
 
+import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bots.slack.wire import Refused, surely
+from bots.slack.wire import Unanswered, surely
+
+log = structlog.get_logger(__name__)
 
 Json = dict[str, Any]
 
 PAGE = 200
 _LIMIT_S = 60.0
-_TRIES = 3
+_FIRST_AGAIN_S, _LONGEST_AGAIN_S = 0.5, 30.0
 
 
 class History:
@@ -32,7 +35,10 @@ class History:
     async def thread(
         self, channel: str, ts: str, *, oldest: str | None = None, most_pages: int = 1, patient: bool = False
     ) -> AsyncGenerator[Json]:
-        """The pages of a thread, the oldest first. Raises Refused; who is `patient` waits until Slack takes it again."""
+        """The pages of a thread, the oldest first. Raises Refused where the bot may not look.
+
+        Raises Unanswered where Slack takes no such question now; who is `patient` waits until it does.
+        """
 
         async def ask(cursor: str | None) -> Any:
             return await self._client.conversations_replies(
@@ -72,17 +78,21 @@ class History:
                 self._note(method, error.response)
                 raise
 
-        for tried in range(_TRIES):
+        again_s = _FIRST_AGAIN_S
+        while True:
             left_s = self._not_before.get(method, 0.0) - monotonic()
             if left_s > 0 and not patient:
-                raise Refused("ratelimited")
+                raise Unanswered("ratelimited")
             await asyncio.sleep(max(0.0, left_s))
             try:
                 return await surely(noting, what=method, tries=1)
-            except Refused:
-                if not patient or tried + 1 == _TRIES or self._not_before.get(method, 0.0) <= monotonic():
+            except Unanswered as error:
+                if not patient:
                     raise
-        raise AssertionError
+                log.warning("Slack is asked again.", action="history_retry", what=method, reason=error.refusal)
+            if self._not_before.get(method, 0.0) <= monotonic():  # it was no limit
+                await asyncio.sleep(again_s)
+                again_s = min(2 * again_s, _LONGEST_AGAIN_S)
 
     def _note(self, method: str, response: Any) -> None:
         """Remember until when Slack takes no such question."""

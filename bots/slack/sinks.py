@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -12,10 +12,11 @@ from bots.slack.budget import SendBudget
 from bots.slack.pace import APPENDS_PER_S, Pace
 from bots.slack.places import PLATFORM, channel_of, message_id, team_of, ts_of
 from bots.slack.sink import SlackSink
-from bots.slack.status import thinking
+from bots.slack.status import Session, Status, thinking
 from bots.slack.targets import Target
 from bots.slack.thread import Thread
 from bots.slack.writer import Writer
+from bots.texts import text
 from core.history import TurnView
 from core.service import Service
 
@@ -26,20 +27,44 @@ class Sinks:
     def __init__(self, client: AsyncWebClient, service: Service) -> None:
         self._client, self._service = client, service
         self._budgets = EditBudgets(APPENDS_PER_S)
+        self._statuses: dict[int, Status] = {}  # of Turns whose sink is not open yet
+
+    @contextmanager
+    def waiting(self, turn: TurnView) -> Iterator[None]:
+        """A status until the sink of the Turn is open, which takes it over."""
+        if turn.state.ended:
+            yield
+            return
+        status = self._statuses[turn.turn_id] = Status(
+            self._client, self._target(turn), text("thinking", turn.language)
+        )
+        status.show()
+        try:
+            yield
+        finally:
+            if self._statuses.pop(turn.turn_id, None) is status:
+                status.cancel()
 
     @asynccontextmanager
     async def open(self, turn: TurnView) -> AsyncIterator[SlackSink]:
         """The sink of the Turn, for as long as it is delivered."""
-        known = {"channel": channel_of(turn.place), "thread": turn.place.conversation.partition(":")[2]}
-        target = Target.model_validate({**known, "team": team_of(turn.place.workspace), **turn.target})
+        target = self._target(turn)
         send_budget = SendBudget(self._service, target.team)
         since, is_known = _since(turn, target), self._knows(turn, target)
         thread = Thread(self._client, target.channel, target.thread, since=since, is_known=is_known)
         writer = Writer(self._client, send_budget, target, thread)
         with ExitStack() as stack:
             pace = Pace(self._budgets, target.team, stack)
-            async with thinking(self._client, send_budget, target, turn.language, shown=not turn.state.ended) as status:
+            status = self._statuses.pop(turn.turn_id, None) or Status(
+                self._client, target, text("thinking", turn.language)
+            )
+            session = Session(self._client, send_budget, target)
+            async with thinking(status, session, shown=not turn.state.ended):
                 yield SlackSink(writer, thread, send_budget, target, turn, status, pace)
+
+    def _target(self, turn: TurnView) -> Target:
+        known = {"channel": channel_of(turn.place), "thread": turn.place.conversation.partition(":")[2]}
+        return Target.model_validate({**known, "team": team_of(turn.place.workspace), **turn.target})
 
     def _knows(self, turn: TurnView, target: Target) -> Callable[[str], Awaitable[bool]]:
         async def known(ts: str) -> bool:

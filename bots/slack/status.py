@@ -15,7 +15,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bots.slack.budget import SESSION, SendBudget
 from bots.slack.targets import Target
 from bots.slack.wire import Refused, surely
-from bots.texts import text
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +40,8 @@ class Status:
         self._showing: asyncio.Task[None] | None = None
 
     def show(self) -> None:
-        """Show it soon, and from then on."""
-        self._showing = asyncio.create_task(self._show(), name="slack-status")
+        """Show it soon, and from then on; it may be shown already."""
+        self._showing = self._showing or asyncio.create_task(self._show(), name="slack-status")
 
     async def over(self) -> None:
         """There is something to read, or will be at once: no status comes after it."""
@@ -134,17 +133,13 @@ class Session:
 
 
 @asynccontextmanager
-async def thinking(
-    client: AsyncWebClient, budget: SendBudget, target: Target, language: str, *, shown: bool
-) -> AsyncIterator[Status]:
-    """A status for as long as the block lasts, or until it is over; none at all where it is not `shown`."""
-    status = Status(client, target, text("thinking", language))
-    session = Session(client, budget, target)
+async def thinking(status: Status, session: Session, *, shown: bool) -> AsyncIterator[None]:
+    """Status and session for as long as the block lasts; the status until it is over, and neither where not `shown`."""
     if shown:
         status.show()
         session.begin()
     try:
-        yield status
+        yield
     except BaseException:
         status.cancel()
         session.cancel()

@@ -27,7 +27,7 @@ Done = Callable[[], Awaitable[Json | None]]
 CALL_TIMEOUT_S = 30.0
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
-_LIMITED = frozenset({"ratelimited", "rate_limited"})
+LIMITED = frozenset({"ratelimited", "rate_limited"})
 _BROKEN = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout", "unreadable"})
 
 OUTSIDE = frozenset({"not_in_channel", "channel_not_found"})
@@ -40,6 +40,10 @@ class Refused(DeliveryFailed):
     def __init__(self, refusal: str) -> None:
         super().__init__(f"Slack refuses: {refusal}")
         self.refusal = refusal
+
+
+class Unanswered(Refused):
+    """Slack has not taken the call as often as it was made: it may later. `refusal` is why not."""
 
 
 class Unsure(DeliveryFailed):
@@ -64,7 +68,7 @@ async def surely(
     done: Done | None = None,
     gate: Gate | None = None,
 ) -> Json:
-    """What Slack answers, asked until it takes the call, or so many times. Raises Refused where it never will.
+    """What Slack answers, asked until it takes the call, or so many times, then Unanswered. Raises Refused where it never will.
 
     `done` is asked after a failure that may have come too late; without it, twice is no harm.
     """
@@ -79,7 +83,7 @@ async def surely(
                 return dict(answer.data)
         except SlackApiError as error:
             reason = _code(error.response)
-            limited = _status(error.response) == 429 or reason in _LIMITED
+            limited = _status(error.response) == 429 or reason in LIMITED
             if not limited and _status(error.response) < 500 and reason not in _BROKEN:
                 raise Refused(reason) from error
             wait_s = max(wait_s, _retry_after(error.response))
@@ -89,7 +93,7 @@ async def surely(
         if limited and gate is not None:
             await gate.refused(wait_s)
         if tried == tries:
-            raise Refused(reason)
+            raise Unanswered(reason)
         log.warning("Slack is asked again.", action="slack_retry", what=what, reason=reason, wait_s=wait_s)
         await asyncio.sleep(wait_s)
         retry_s = min(2 * retry_s, _LONGEST_RETRY_S)

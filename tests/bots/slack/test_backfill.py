@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
+from bots import lines
 from bots.slack import backfill
 from bots.slack.backfill import Look, looks
+from bots.slack.manifest import INSTALL_PATH
 from core.backfill import BackfillPoint
 from core.service import Service
+from core.settings import Settings
 from core.values import Place
 from tests.bots.scripted_worker import ScriptedWorker
-from tests.bots.slack.conftest import Bot
+from tests.bots.slack.conftest import Bot, by_oauth
+from tests.bots.slack.standin.browser import install
 from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.server import StandInSlack
@@ -108,6 +114,51 @@ async def test_a_bot_that_was_thrown_out_of_a_channel_still_finds_what_was_misse
     await acme.dm(ann).say(ann, "missed")
     await back(bot, slack)
     await acme.dm(ann).until("You said: missed")
+
+
+@pytest.mark.parametrize("answer", [500, "internal_error"])
+async def test_a_question_to_slack_that_fails_is_asked_again(
+    bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, ann: User, answer: int | str
+) -> None:
+    slack.limits.commercial, dm = False, acme.dm(ann)
+    await dm.say(ann, "before")
+    await dm.until("You said: before")
+    await away(bot, slack)
+    await dm.say(ann, "missed")
+    slack.faults.add("conversations.history", answer)
+    await back(bot, slack)
+    await dm.until("You said: missed")
+    assert slack.faults.struck
+
+
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated")
+class TestManyWorkspaces:
+    @pytest.fixture
+    def acme(self, slack: StandInSlack) -> Team:
+        return slack.add_team("Acme", users=["Ann"], installed=False)
+
+    @pytest.fixture
+    def settings(self, settings: Settings, slack: StandInSlack) -> Settings:
+        return by_oauth(settings, slack)
+
+    async def test_where_slack_takes_few_questions_nobody_waits_for_another_workspaces(
+        self, bot: Bot, worker: ScriptedWorker, slack: StandInSlack, settings: Settings, acme: Team,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        teams = [acme, *(slack.add_team(f"Team {number}", users=["Ann"], installed=False) for number in range(5))]
+        for team in teams:
+            await install(team, team.user("Ann"), f"{settings.slack_public_url}{INSTALL_PATH}")
+        said = [(team.user("Ann"), dm) for team in teams for dm in (team.dm(team.user("Ann")), team.add_channel("any"))]
+        for ann, place in said:
+            await place.say(ann, "<@BOT> hello")
+            await place.until("You said: hello")
+        await away(bot, slack)
+        monkeypatch.setattr(lines, "HELD_S", 3_600.0)  # only what lets go of a line helps
+        await back(bot, slack)
+        for ann, place in said:
+            await place.say(ann, "<@BOT> now")
+        for _, place in said:
+            await place.until("You said: now")
 
 
 def point(conversation: str, event_id: str, workspace: str = "T1") -> BackfillPoint:

@@ -153,3 +153,33 @@ class TestHandoff(HandoffContract):
         await general.until(lambda: any("where is it?" in one.read for one in general.thread(opened)))
         await general.say(ann, "lost", thread=opened)
         await self.staff_read(desk, "lost")
+
+    async def test_words_that_slack_took_though_its_answer_was_lost_are_brought_once(
+        self, desk: Desk, slack: StandInSlack
+    ) -> None:
+        slack.limits.commercial = False
+        await desk.say("/human my parcel")
+        await desk.press(Button.CLAIM)
+        await self.person_reads(desk, text("handoff_claimed", name="Bob"))
+        await self.staff_read(desk, "What you write here goes to")
+        slack.faults.add("chat.postMessage", "reset", work_done=True)
+        for words in ("I am here", "and I stay"):
+            await desk.reply(words)
+        await self.person_reads(desk, "and I stay")
+        assert slack.faults.struck and sum("I am here" in read for read in desk.person_reads()) == 1
+
+    async def test_a_file_that_slack_took_though_its_answer_was_lost_is_there_once(
+        self, desk: Desk, worker: ScriptedWorker, slack: StandInSlack
+    ) -> None:
+        slack.limits.commercial = False
+        worker.script["tell me"] = ["a long answer. " * 200]
+        await desk.say("tell me")
+        await self.person_reads(desk, "a long answer.")
+        await desk.settled()
+        slack.faults.add("files.completeUploadExternal", "reset", work_done=True)
+        await desk.say("/human that was too long")
+        await desk.until(lambda: desk.channel.answers)
+        await desk.press(Button.CLAIM)
+        await desk.say("are you there?")
+        await self.staff_read(desk, "are you there?")
+        assert slack.faults.struck and sum(words.count("a long answer.") for words in desk.staff_read()) == 200

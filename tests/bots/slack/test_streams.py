@@ -241,3 +241,15 @@ class TestWhatSlackDoesNotTake:
         assert [file.content.decode() for file in shared.files] == ["".join(lines)]
         shown = joined(*(answer.read + " " for answer in answers))
         assert joined("".join(lines)).startswith(shown.removesuffix(text("rest_in_file")).strip())
+
+
+async def test_a_question_behind_another_shows_a_status_too(
+    bot: Bot, worker: ScriptedWorker, slack: StandInSlack, dm: Channel, ann: User
+) -> None:
+    (gate,) = await write_slowly(dm, worker, ann, ["alpha ", "omega"])
+    await dm.until("alpha")
+    question = await dm.say(ann, "next")
+    await slack.until(lambda: dm.assistance.status(question.ts) == text("thinking"))
+    gate.set()
+    await dm.until("You said: next")
+    assert dm.assistance.status(question.ts) == ""
