@@ -29,6 +29,12 @@ LEASE_S = 4.0
 LOOK_S = 1.0
 """How often leases are renewed, and what others left is looked for."""
 
+LOOK_AHEAD_S = 0.1
+"""How often it is looked whether another process has delivered what comes before."""
+
+BEHIND_S = 30.0
+"""How long an answer stays behind one that has ended and that another process does not deliver."""
+
 SinkFor = Callable[[TurnView], AbstractAsyncContextManager[ReplySink]]
 """The place where a Turn's answer goes, opened for as long as it is delivered."""
 
@@ -58,11 +64,14 @@ class Courier:
         if turn.turn_id in self._tasks:
             self._again[turn.turn_id] = turn
             return
-        before, until_open = self._newest.get(turn.place), ExitStack()
+        before = None if turn.purged else self._newest.get(turn.place)  # of a purged one nothing is told
+        until_open = ExitStack()
         until_open.enter_context(self._waiting(turn))
         task = asyncio.create_task(self._run(turn, before, until_open), name=f"deliver-{turn.turn_id}")
         task.add_done_callback(lambda _: until_open.close())  # also where it never begins
-        self._tasks[turn.turn_id] = self._newest[turn.place] = task
+        self._tasks[turn.turn_id] = task
+        if not turn.purged:
+            self._newest[turn.place] = task
         if self._telling is not None and turn.state is TurnState.QUEUED:
             told = asyncio.create_task(tell_wait(self._service, turn, self._telling), name=f"wait-{turn.turn_id}")
             task.add_done_callback(lambda _: told.cancel())
@@ -118,8 +127,36 @@ class Courier:
             return turn
         while not await self._hold([turn.turn_id]):  # noqa: ASYNC110 - nothing tells of a lease that ends
             await asyncio.sleep(LOOK_S)
+        return await self._due(turn)
+
+    async def _due(self, turn: TurnView) -> TurnView | None:
+        """The Turn as it is now; None where it is delivered."""
         now = await self._service.turn_status(turn.turn_id)
         return now if now.delivered_at is None else None
+
+    async def _in_order(self, turn: TurnView, before: asyncio.Task[None] | None) -> None:
+        """Wait for what was asked before it in its Conversation: here, then in other processes.
+
+        Where that has ended and is not delivered all the same, not without end: two processes may wait for each other.
+        """
+        if before is not None:
+            await asyncio.wait({before})
+        loop, earlier = asyncio.get_running_loop(), await self._elsewhere(turn)
+        until = loop.time() + BEHIND_S
+        while earlier and loop.time() < until:
+            await asyncio.sleep(LOOK_AHEAD_S)
+            if not all(state.ended for state in earlier.values()):
+                until = loop.time() + BEHIND_S
+            earlier = await self._elsewhere(turn)
+
+    async def _elsewhere(self, turn: TurnView) -> dict[int, TurnState]:
+        """What is to be delivered before it and is not on its way here; nothing where SQL does not say."""
+        try:
+            earlier = {} if turn.purged else await self._service.undelivered_before(turn.turn_id)
+        except ServiceUnavailable as error:
+            log.warning("What comes before is not known.", action="order_unknown", reason=str(error))
+            return {}
+        return {turn_id: state for turn_id, state in earlier.items() if turn_id not in self._tasks}
 
     async def _renew(self) -> None:
         """Hold on to what is on its way here, and let go of what another has taken over: this process slept too long."""
@@ -147,13 +184,13 @@ class Courier:
     async def _run(self, turn: TurnView, before: asyncio.Task[None] | None, until_open: ExitStack) -> None:
         try:
             following = await self._ours(turn)
-            if before is not None:
-                await asyncio.wait({before})
+            await self._in_order(turn, before)
             while following is not None:
                 async with self._sink_for(following) as sink:
                     until_open.close()
                     await deliver_surely(self._service, following, sink)
-                following = self._again.pop(turn.turn_id, None)
+                asked_again = self._again.pop(turn.turn_id, None)
+                following = await self._due(asked_again) if asked_again is not None else None
         except Exception:  # the edge: one answer that cannot be delivered must not be forgotten in silence
             log.exception("A delivery failed.", action="delivery_crashed", turn_id=turn.turn_id)
         finally:

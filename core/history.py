@@ -1,6 +1,6 @@
 """What was said: as Speech for the next Prompt, as views for people, and as the Prompt that the model saw.
 
-Reads only. Every function but `turn_view`, `turn_views` and `waiting`, which serve the work inside a bot process, is given the place or the Workspace it may read.
+Reads only. Every function but `turn_view`, `turn_views`, `waiting` and `undelivered_before`, which serve the work inside a bot process, is given the place or the Workspace it may read.
 """
 
 from __future__ import annotations
@@ -219,6 +219,18 @@ _WAITING = union_all(  # not one condition: each half has an index of its own
         _TURN.c.delivered_at.is_(None), in_state(_TURN.c.state, *(state for state in TurnState if state.ended))
     ),
 )
+_THIS_TURN = _TURN.alias("this_turn")
+_BEFORE_IT = (
+    select(_TURN.c.id, _TURN.c.state)
+    .join(_THIS_TURN, and_(_THIS_TURN.c.conversation_id == _TURN.c.conversation_id, _THIS_TURN.c.seq > _TURN.c.seq))
+    .where(_THIS_TURN.c.id == bindparam("of_turn"), _THIS_TURN.c.workspace_id == _TURN.c.workspace_id)
+)
+_UNDELIVERED_BEFORE = union_all(  # as above
+    _BEFORE_IT.where(in_state(_TURN.c.state, *(state for state in TurnState if not state.ended))),
+    _BEFORE_IT.where(
+        _TURN.c.delivered_at.is_(None), in_state(_TURN.c.state, *(state for state in TurnState if state.ended))
+    ),
+)
 _OF_MESSAGE = (
     _VIEWS.where(
         _WORKSPACE.c.platform == bindparam("on_platform"),
@@ -294,6 +306,11 @@ def turn_views(session: Session, turn_ids: Collection[int]) -> list[TurnView]:
 def waiting(session: Session, platform: str) -> list[int]:
     """Turns of a platform that are not delivered, ended or not, oldest first."""
     return sorted(session.scalars(_WAITING, {"on_platform": platform}))
+
+
+def undelivered_before(session: Session, turn_id: int) -> dict[int, TurnState]:
+    """The Turns of its Conversation before this one that are not delivered, and whether they have ended."""
+    return {row.id: row.state for row in session.execute(_UNDELIVERED_BEFORE, {"of_turn": turn_id})}
 
 
 def turn_of_message(session: Session, platform: str, workspace: str, external_id: str) -> TurnView | None:

@@ -378,6 +378,10 @@ class Service:
         """The platform's ids of all messages that ever were an answer to this message; ask before it is edited."""
         return await self._database.read(deliveries.standing, place, event_id)
 
+    async def undelivered_before(self, turn_id: int) -> dict[int, TurnState]:
+        """The Turns of its Conversation that were asked before it and whose answer the person does not have."""
+        return await self._database.read(history.undelivered_before, turn_id)
+
     async def delivery_sending(self, generation_id: int, chunk: int) -> None:
         """Note that a chunk is about to be sent."""
         await self._database.write(deliveries.sending, generation_id, chunk, _now())

@@ -70,6 +70,7 @@ QUERIES: dict[str, Query] = {
     "conversation_view": lambda session: history.conversation_view(session, PLACE, 20),
     "turn_view": lambda session: history.turn_view(session, 1),
     "waiting": lambda session: history.waiting(session, "web"),
+    "undelivered_before": lambda session: history.undelivered_before(session, 1),
     "turn_views": lambda session: history.turn_views(session, [1, 2]),
     "deliveries": lambda session: deliveries.of_generation(session, 1),
     "turn_of_message": lambda session: history.turn_of_message(session, "web", "w1", "x5000"),
