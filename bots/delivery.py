@@ -103,6 +103,8 @@ async def deliver(service: Service, turn: TurnView, sink: ReplySink) -> TurnView
     DatabaseUnavailable; what was not noted is delivered by `Courier.resume`.
     """
     ledger = _Ledger(service, sink, turn)
+    if turn.fence:  # else nothing ever was an answer to it
+        await ledger.take_away()
     while True:
         async with aclosing(watch(service, turn.turn_id, known=turn, pace=sink.edit_interval_s)) as updates:
             async for update in updates:
@@ -150,7 +152,7 @@ async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledge
     """
     answer = turn.answer
     if turn.purged and turn.state is TurnState.DONE:
-        if turn.delivered_at is None:
+        if turn.delivered_at is None and not ledger.took_away:
             await sink.notice(text("answer_not_kept", turn.language), notice_nonce(turn))
     elif answer is not None and (turn.state is TurnState.DONE or answer.finish_reason in _BROKEN_OFF):
         await ledger.show(answer.generation_id, shown(turn), final=True, choices=choices_of(turn))
@@ -160,6 +162,7 @@ async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledge
         await sink.notice(failure_sentence(turn.failure, turn.language), notice_nonce(turn))
     elif turn.state is TurnState.CANCELLED and not turn.purged:  # of a question that is gone nothing is told
         await sink.notice(text("stopped", turn.language), notice_nonce(turn), quiet=True)
+    await ledger.take_away()
     noted = await service.mark_delivered(turn.turn_id, turn.fence)
     if noted:
         log.info("A turn was delivered.", action="turn_delivered", turn_id=turn.turn_id, state=turn.state)
@@ -185,6 +188,9 @@ class _Ledger:
         self._generation_id: int | None = None
         self._standing: list[_Standing] = []
         self._begun: set[int] = set()  # chunks that a process may have sent before it crashed
+        self._removed: set[str] = set()
+        self.took_away = False
+        """Whether the question was deleted, or asked in other words, after something was an answer to it."""
 
     async def show(
         self, generation_id: int | None, words: str, *, final: bool = False, choices: tuple[Choice, ...] = ()
@@ -209,6 +215,24 @@ class _Ledger:
     async def retract(self) -> None:
         """Take away what stands there: it is no answer any more."""
         await self._remove_from(0)
+
+    async def take_away(self) -> None:
+        """Take away what was an answer to another wording, or to a question that is deleted.
+
+        What the platform will not take away stays: the answer of now does not depend on it.
+        """
+        stale = await self._service.to_remove(self._turn_id)
+        self.took_away = self.took_away or bool(stale)
+        for external_id in stale:
+            if external_id in self._removed:
+                continue
+            try:
+                await self._sink.remove(external_id)
+            except DeliveryFailed as error:
+                reason = str(error)
+                log.info("A message stays.", action="remove_refused", turn_id=self._turn_id, reason=reason)
+            self._removed.add(external_id)
+        self._standing = [each for each in self._standing if each.external_id not in self._removed]
 
     def _chunks(self, generation_id: int, words: str, *, final: bool, choices: tuple[Choice, ...]) -> list[Chunk]:
         pieces = split(words, self._sink.max_chars, self._sink.cuts)
@@ -253,4 +277,4 @@ class _Ledger:
     async def _remove_from(self, index: int) -> None:
         while len(self._standing) > index:
             await self._sink.remove(self._standing[-1].external_id)
-            self._standing.pop()
+            self._removed.add(self._standing.pop().external_id)

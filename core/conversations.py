@@ -16,7 +16,7 @@ from sqlalchemy import Select, and_, bindparam, func, insert, literal, select, u
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from core import access, context, purging
+from core import access, context, deliveries, purging
 from core.errors import AccessDenied, Busy, Conflict, HandedOff, NotAllowed, NotFound, WordsPurged
 from core.handoffs import relays
 from core.handoffs.models import Handoff
@@ -329,12 +329,16 @@ def edit(session: Session, place: Place, event_id: str, text: str, now: datetime
         session.flush()
         relays.renew_words(session, [message.id], *Side)
     if to_answer is not None:
+        deliveries.take_back(session, to_answer.id, now)
         _requeue(session, to_answer, now)
     return to_answer
 
 
-def delete(session: Session, place: Place, event_id: str, now: datetime) -> Deleted | None:
-    """Purge the message with all that came of it and withdraw its Turn. None: not known."""
+def delete(session: Session, place: Place, event_id: str, now: datetime, *, gone: bool = False) -> Deleted | None:
+    """Purge the message with all that came of it and withdraw its Turn. None: not known.
+
+    The Turn is undelivered until its answers are taken away, unless they are `gone` with all of the channel.
+    """
     message = _message(session, place, event_id)
     if message is None:
         return None
@@ -343,6 +347,8 @@ def delete(session: Session, place: Place, event_id: str, now: datetime) -> Dele
     relays.renew_words(session, [message.id], Side.PERSON)  # of what staff said
     if turn is not None:
         withdraw(session, turn, now)
+        if not gone and deliveries.take_back(session, turn.id, now):
+            turn.delivered_at = None
     return Deleted(turn, purged)
 
 

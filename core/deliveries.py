@@ -1,5 +1,7 @@
 """The ledger: what has reached the platform, chunk by chunk, so that a crash resumes at chunk k and repeats nothing.
 
+What belongs to another wording of a question, or to one that is deleted, stands in it until it is removed there.
+
 Knows rows. When a chunk is sent and with which nonce is the bots' affair.
 """
 
@@ -9,15 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, case, delete, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core import purging
 from core.errors import NotFound
-from core.models import Conversation, Delivery, Generation, Message, Turn, Workspace, tables
+from core.models import Delivery, Generation, Turn, tables
 from core.purging import Purged
-from core.values import DeliveryState, Place
+from core.values import DeliveryState
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class DeliveryView:
 
 
 # Built once: putting a statement together costs more than SQLite takes to run it.
-(_DELIVERY,) = tables(Delivery)
+_DELIVERY, _GENERATION = tables(Delivery, Generation)
+_REMOVING = _DELIVERY.c.state == DeliveryState.REMOVING
 _OF_GENERATION = (
     select(_DELIVERY.c.chunk, _DELIVERY.c.state, _DELIVERY.c.external_id)
     .where(_DELIVERY.c.generation_id == bindparam("of_generation"))
@@ -39,11 +42,13 @@ _OF_GENERATION = (
 
 
 def _send(dialect: Any) -> Any:
-    """Adds a chunk that is about to be sent; one that is sent stays sent."""
+    """Adds a chunk that is about to be sent; one that is sent, or to be removed, stays that."""
     add = dialect.insert(_DELIVERY)
     again = {"state": add.excluded.state, "updated_at": add.excluded.updated_at}
     return add.on_conflict_do_update(
-        index_elements=["generation_id", "chunk"], set_=again, where=_DELIVERY.c.state != DeliveryState.SENT
+        index_elements=["generation_id", "chunk"],
+        set_=again,
+        where=_DELIVERY.c.state.not_in([DeliveryState.SENT, DeliveryState.REMOVING]),
     )
 
 
@@ -51,9 +56,23 @@ _SEND = {"sqlite": _send(sqlite), "postgresql": _send(postgresql)}
 _SENT = (
     update(_DELIVERY)
     .where(_DELIVERY.c.generation_id == bindparam("of_generation"), _DELIVERY.c.chunk == bindparam("of_chunk"))
-    .values(state=DeliveryState.SENT, external_id=bindparam("as_message"), updated_at=bindparam("now"))
+    .values(
+        state=case((_REMOVING, _DELIVERY.c.state), else_=literal(DeliveryState.SENT, _DELIVERY.c.state.type)),
+        external_id=bindparam("as_message"),
+        updated_at=bindparam("now"),
+    )
     .returning(_DELIVERY.c.id)
 )
+_OF_TURN = _DELIVERY.c.generation_id.in_(
+    select(_GENERATION.c.id).where(_GENERATION.c.turn_id == bindparam("of_turn")).scalar_subquery()
+)
+_TO_REMOVE = (
+    select(_DELIVERY.c.external_id)
+    .where(_OF_TURN, _REMOVING, _DELIVERY.c.external_id.is_not(None))
+    .order_by(_DELIVERY.c.id)
+)
+_REMOVED = delete(_DELIVERY).where(_OF_TURN, _REMOVING)
+_TAKE_BACK = update(_DELIVERY).where(_OF_TURN).values(state=DeliveryState.REMOVING, updated_at=bindparam("now"))
 
 
 def of_generation(session: Session, generation_id: int) -> list[DeliveryView]:
@@ -61,43 +80,32 @@ def of_generation(session: Session, generation_id: int) -> list[DeliveryView]:
     return [DeliveryView(*row) for row in session.execute(_OF_GENERATION, {"of_generation": generation_id})]
 
 
-def standing(session: Session, place: Place, event_id: str) -> list[str]:
-    """The platform's ids of all messages that ever were an answer to this message, the oldest first."""
-    return list(
-        session.scalars(
-            select(Delivery.external_id)
-            .join(Generation, Generation.id == Delivery.generation_id)
-            .join(Turn, Turn.id == Generation.turn_id)
-            .join(Message, Message.id == Turn.message_id)
-            .join(Conversation, Conversation.id == Message.conversation_id)
-            .join(Workspace, Workspace.id == Conversation.workspace_id)
-            .where(
-                Workspace.platform == place.platform,
-                Workspace.external_id == place.workspace,
-                Conversation.external_id == place.conversation,
-                Message.external_id == event_id,
-                Delivery.external_id.is_not(None),
-            )
-            .order_by(Delivery.id)
-        )
-    )
+def take_back(session: Session, turn_id: int, now: datetime) -> bool:
+    """Note that every answer to the Turn so far is to be removed from the platform. Whether there may be any."""
+    result: Any = session.execute(_TAKE_BACK, {"of_turn": turn_id, "now": now})
+    return bool(result.rowcount)
+
+
+def to_remove(session: Session, turn_id: int) -> list[str]:
+    """The platform's ids of the messages of the Turn that are to be removed, the oldest first."""
+    return list(session.scalars(_TO_REMOVE, {"of_turn": turn_id}))
 
 
 def sending(session: Session, generation_id: int, chunk: int, now: datetime) -> None:
-    """Note that `chunk` is about to be sent; one that is sent stays sent."""
+    """Note that `chunk` is about to be sent; one that is sent, or to be removed, stays that."""
     row = {"generation_id": generation_id, "chunk": chunk, "state": DeliveryState.SENDING, "updated_at": now}
     session.execute(_SEND[session.get_bind().dialect.name], row)
 
 
 def sent(session: Session, generation_id: int, chunk: int, external_id: str, now: datetime) -> None:
-    """Note that `chunk` stands on the platform as `external_id`. Raises NotFound where it was not announced."""
+    """Note that `chunk` stands on the platform as `external_id`, if only to be removed. Raises NotFound where it was not announced."""
     values = {"of_generation": generation_id, "of_chunk": chunk, "as_message": external_id, "now": now}
     if session.execute(_SENT, values).one_or_none() is None:
         raise NotFound(f"Chunk {chunk} of generation {generation_id} was never begun.")
 
 
 def delivered(session: Session, turn_id: int, fence: int, now: datetime) -> Purged | None:
-    """Note that the person has everything of the Turn, and purge it where they want nothing kept.
+    """Note that the person has everything of the Turn, and nothing else of it, and purge it where they want nothing kept.
 
     None where it was asked for again meanwhile.
     """
@@ -109,4 +117,7 @@ def delivered(session: Session, turn_id: int, fence: int, now: datetime) -> Purg
         .returning(Turn.id),
         execution_options={"synchronize_session": False},
     )
-    return purging.purge(session, unwanted, now, keep_offers=True) if found is not None else None
+    if found is None:
+        return None
+    session.execute(_REMOVED, {"of_turn": turn_id})
+    return purging.purge(session, unwanted, now, keep_offers=True)

@@ -149,8 +149,14 @@ class Service:
         return await self.turn_status(turn.id)
 
     async def delete(self, place: Place, event_id: str) -> TurnView | None:
-        """Purge a message with all that came of it and withdraw its Turn. None where it is not known or was no Turn."""
-        deleted = await self._database.write(conversations.delete, place, event_id, _now())
+        """Purge a message with all that came of it and withdraw its Turn. None where it is not known or was no Turn.
+
+        The Turn is not delivered until its answers are taken away from the platform.
+        """
+        return await self._delete(place, event_id)
+
+    async def _delete(self, place: Place, event_id: str, *, gone: bool = False) -> TurnView | None:
+        deleted = await self._database.write(conversations.delete, place, event_id, _now(), gone=gone)
         if deleted is None:
             return None
         await self._try_to_drop_copies(deleted.purged)
@@ -165,7 +171,7 @@ class Service:
         """Delete every message of a channel that is gone, with its threads. Returns how many that were."""
         said = await self._database.read(closing.said_in, platform, workspace, channel)
         for place, event_id in said:
-            await self.delete(place, event_id)
+            await self._delete(place, event_id, gone=True)
         return len(said)
 
     async def cancel(self, place: Place, person: Person, turn_id: int, *, moderator: bool = False) -> TurnState:
@@ -374,9 +380,9 @@ class Service:
         """What the ledger holds of a Generation."""
         return await self._database.read(deliveries.of_generation, generation_id)
 
-    async def standing(self, place: Place, event_id: str) -> list[str]:
-        """The platform's ids of all messages that ever were an answer to this message; ask before it is edited."""
-        return await self._database.read(deliveries.standing, place, event_id)
+    async def to_remove(self, turn_id: int) -> list[str]:
+        """The platform's ids of the messages of a Turn that belong to no question any more, until it is delivered."""
+        return await self._database.read(deliveries.to_remove, turn_id)
 
     async def undelivered_before(self, turn_id: int) -> dict[int, TurnState]:
         """The Turns of its Conversation that were asked before it and whose answer the person does not have."""

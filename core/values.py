@@ -47,11 +47,12 @@ class FinishReason(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where one chunk of a Generation stands on its way to the platform."""
+    """Where one chunk of a Generation stands on its way to the platform, and away from it once more."""
 
     PENDING = "pending"
     SENDING = "sending"
     SENT = "sent"
+    REMOVING = "removing"
 
 
 class Rating(StrEnum):

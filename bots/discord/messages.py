@@ -61,7 +61,7 @@ class Messages:
     ) -> None:
         self._client, self._service, self._courier, self._handoffs = client, service, courier, handoffs
         self._rooms, self._typing, self._speaker = rooms, typing, Speaker(client)
-        self._answers, self._hearing = Answers(client, service), Hearing(client)
+        self._answers, self._hearing = Answers(service), Hearing(client)
         self._questions = Questions(client, service, attachments, self._answers, self._hearing, locales)
         self.lines, self._reactions = Lines(), Lines()
 
@@ -156,11 +156,11 @@ class Messages:
         async with self.lines.turn(channel_id):
             self._hearing.unhear(channel_id, message_id)
             places = await self._service.places_of_event(PLATFORM, workspace, str(message_id))
-            stale = await self._answers.standing(places, message_id)
             deleted = [await self._service.delete(place, str(message_id)) for place in places]
         for turn in filter(None, deleted):
             log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
-        await self._answers.take_away(stale)
+            if turn.delivered_at is None:  # until what stands of its answers is taken away
+                self._courier.deliver(turn)
 
     async def channel_deleted(self, guild_id: int, channel_id: int) -> None:
         """Purge what was said in a channel or thread that is gone, and withdraw its questions. Raises ServiceUnavailable."""
@@ -224,7 +224,6 @@ class Messages:
         language = await self._questions.language(message, settings)
         words = await self._questions.words(message, language)
         try:
-            stale = await self._answers.standing(places, message.id)
             edited = [await self._service.edit(place, str(message.id), words) for place in places]
         except ServiceUnavailable:
             raise
@@ -234,7 +233,6 @@ class Messages:
         turns = [turn for turn in edited if turn is not None]
 
         async def answer() -> None:
-            await self._answers.take_away(stale)
             for turn in turns:
                 self._courier.deliver(turn)
 

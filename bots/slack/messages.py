@@ -29,13 +29,12 @@ from bots.slack.handoff import HandoffRooms
 from bots.slack.inbound import Address, address_of, is_written, mentioned
 from bots.slack.once import Once
 from bots.slack.people import People
-from bots.slack.places import PLATFORM, message_id, place_of, ts_of, workspace_of
+from bots.slack.places import PLATFORM, message_id, place_of, workspace_of
 from bots.slack.questions import Questions, target_of
 from bots.slack.reading import Reading
 from bots.slack.speaking import Speaker
 from bots.slack.targets import Target
 from bots.slack.threads import root_of
-from bots.slack.wire import Refused, surely
 from bots.texts import sentence_for, text
 from core.errors import DatabaseUnavailable, PajamaError
 from core.handoffs.views import HandoffView
@@ -138,7 +137,6 @@ class Messages:
         words = await self._questions.words(event, bot, language)
         try:
             async with self.lines.turn(_line(event)):
-                stale = await self._standing(places, event_id)
                 edited = [await self._service.edit(place, event_id, words) for place in places]
         except DatabaseUnavailable:
             raise
@@ -146,7 +144,7 @@ class Messages:
             sentence = sentence_for(error, language)
             return lambda: self._speaker.reply(target_of(workspace, event), sentence)
         turns = [turn for turn in edited if turn is not None]
-        return (lambda: self._answer_again(event["channel"], turns, stale)) if turns else nothing
+        return (lambda: self._deliver(turns)) if turns else nothing
 
     async def deleted(self, body: Json) -> Later:
         """Purge the words, withdraw the question and take its answer away."""
@@ -157,12 +155,11 @@ class Messages:
         self._reading.unhear(channel, ts)
         async with self.lines.turn(_line({**gone, "ts": ts, "channel": channel})):
             places = await self._service.places_of_event(PLATFORM, workspace_of(body), event_id)
-            stale = await self._standing(places, event_id)
             deleted = [await self._service.delete(place, event_id) for place in places]
-        for turn in deleted:
-            if turn is not None:
-                log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
-        return (lambda: self._take_away(channel, stale)) if stale else nothing
+        turns = [turn for turn in deleted if turn is not None]
+        for turn in turns:
+            log.info("A question was deleted.", action="turn_deleted", turn_id=turn.turn_id)
+        return lambda: self._deliver(turns)
 
     async def reacted(self, body: Json, *, added: bool) -> Later:
         """Take 👍 and 👎 on an answer for a rating, and their removal for none."""
@@ -279,22 +276,11 @@ class Messages:
         if await self._once.first(key):
             await self._speaker.reply(target, sentence)
 
-    async def _standing(self, places: Sequence[Place], event_id: str) -> list[str]:
-        """What was written in answer to a message so far."""
-        return [external_id for place in places for external_id in await self._service.standing(place, event_id)]
-
-    async def _answer_again(self, channel: str, turns: Sequence[TurnView], stale: Sequence[str]) -> None:
-        await self._take_away(channel, stale)
+    async def _deliver(self, turns: Sequence[TurnView]) -> None:
+        """Take away what stands of earlier answers, and bring the new ones."""
         for turn in turns:
-            self._courier.deliver(turn)
-
-    async def _take_away(self, channel: str, external_ids: Sequence[str]) -> None:
-        """Remove the messages of answers that no longer belong to a question."""
-        for ts in map(ts_of, external_ids):
-            try:
-                await surely(lambda ts=ts: self._client.chat_delete(channel=channel, ts=ts), what="remove")  # type: ignore[misc]
-            except Refused as error:
-                log.info("A message is gone already.", action="message_gone", reason=str(error))
+            if turn.delivered_at is None:
+                self._courier.deliver(turn)
 
 
 def _begins(event_id: str, target: Target) -> bool:

@@ -140,8 +140,15 @@ class SlackSink(ReplySink):
     async def remove(self, external_id: str) -> None:
         """Take a message away; one that is gone already is no error."""
         ts = ts_of(external_id)
-        await self._close(ts)
-        await self._writer.delete(ts)
+        if ts in self._streams:
+            await self._close(ts)
+        try:
+            await self._writer.delete(ts)
+        except Refused:
+            if ts in self._plain:
+                raise
+            await self._close(ts)  # a bot that ended has left it streaming
+            await self._writer.delete(ts)
 
     async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
         """Tell a sentence in the thread, once."""

@@ -27,7 +27,9 @@ BROUGHT_TO: tuple[Platform, ...] = ("discord", "slack")
 
 _RELAY, _HANDOFF, _MESSAGE, _WORKSPACE = tables(Relay, Handoff, Message, Workspace)
 _OLDER = _RELAY.alias("older")
-_PENDING, _SENDING, _SENT = (literal(state, _RELAY.c.state.type) for state in DeliveryState)
+_PENDING, _SENDING, _SENT = (
+    literal(state, _RELAY.c.state.type) for state in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.SENT)
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,8 @@ QUERIES: dict[str, Query] = {
     "deliveries": lambda session: deliveries.of_generation(session, 1),
     "turn_of_message": lambda session: history.turn_of_message(session, "web", "w1", "x5000"),
     "backfill_points": lambda session: backfill.backfill_points(session, "web", NOW),
+    "take_back": lambda session: deliveries.take_back(session, 1, NOW),
+    "to_remove": lambda session: deliveries.to_remove(session, 1),
     "delivered": lambda session: deliveries.delivered(session, 1, 1, NOW),
     "overdue": lambda session: privacy.overdue(session, NOW),
     "purge_overdue": lambda session: privacy.purge_overdue(session, LATER, LATER),

@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from bots.slack import budget, errands, sink, sinks, status, wire
-from bots.slack.budget import APPEND, POST, SHARE, START, STOP, UPDATE, SendBudget
+from bots.slack.budget import APPEND, DELETE, POST, SHARE, START, STOP, UPDATE, SendBudget
 from bots.texts import text
 from core.database import Database
+from core.models import Delivery as Ledger
 from core.models import Turn
 from core.service import Service
 from core.settings import Settings
+from core.values import DeliveryState
 from tests.bots.looking import eventually
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 from tests.bots.slack.conftest import Bot
@@ -281,3 +283,32 @@ async def test_an_apology_is_told_once(
     await eventually(lambda: delivery.delivered)
     await bot.settled()
     assert [answer.read for answer in delivery.channel.answers].count(text("stopped")) == 1
+
+
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize("work_done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("change", ["edit", "delete"])
+async def test_an_old_answer_goes_though_the_bot_ends_as_it_takes_it_away(
+    bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, database: Database, work_done: bool, change: str
+) -> None:
+    channel = new_dm(acme)
+    assert channel.person is not None
+    worker.script["one"] = list(LINES[:LONG])
+    await channel.say(channel.person, "one")
+    await channel.until(LINES[LONG - 1].strip())
+    await bot.settled()
+    old = len(channel.answers)
+    slack.faults.add(DELETE, "hang", after=1, work_done=work_done)
+    await (channel.edit(channel.messages[0], "two") if change == "edit" else channel.delete(channel.messages[0]))
+    await slack.until(lambda: slack.faults.struck)
+    await slack.deliveries.until_over()
+    await bot.stop()
+    before = len(slack.requests_to(DELETE))
+    await bot.start()
+    if change == "edit":
+        await channel.until("You said: two")
+    await bot.settled()
+    assert [answer.read for answer in channel.answers] == (["You said: two"] if change == "edit" else [])
+    assert len(slack.requests_to(DELETE)) - before == old, "each once more, since none was noted"
+    with database.read() as session:
+        assert not list(session.scalars(select(Ledger).where(Ledger.state == DeliveryState.REMOVING)))
