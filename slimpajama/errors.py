@@ -3,10 +3,10 @@
 SlimPajamaError
 ├── DataError        training data cannot be used; says which file and row
 ├── ResumeError      a checkpoint belongs to another run
-├── SavingFailed     a checkpoint cannot be written; the one before it stays
+├── SavingFailed     a checkpoint or model cannot be written; the one before it stays
 ├── OutOfMemory      there is too little memory; says which setting to lower
-├── ConversionError  a model cannot be converted; says why
-└── TrainingDiverged the loss is no number any more; the last good checkpoint stays
+├── ConversionError  a model cannot be converted or was not healed; says why
+└── TrainingDiverged the loss, a gradient or a weight is no number any more; the last good checkpoint stays
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ResumeError(SlimPajamaError):
 
 
 class TrainingDiverged(SlimPajamaError):
-    """The loss is not a number."""
+    """The loss, a gradient or a weight is not a number."""
 
 
 class SavingFailed(SlimPajamaError):

@@ -58,6 +58,7 @@ def load_generator(settings: Settings) -> LocalGenerator:
     config = _load_config(settings)
     device = _device(settings.device)
     dtype = _dtype(settings.dtype, device, config)
+    _check_memory(settings, config, device, dtype)
     tokenizer = _load(AutoTokenizer, settings)
     model = _load_model(settings, device, dtype)
     engine = _engine(settings, model)
@@ -120,12 +121,38 @@ def _engine(settings: Settings, model: PreTrainedModel) -> EngineLoop:
 
 
 def _load_model(settings: Settings, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-    model: Any = _load(AutoModelForCausalLM, settings, dtype=dtype)
+    from slimpajama.checkpoints import lacking  # which registers a model of its own
+
+    model, told = _load(AutoModelForCausalLM, settings, dtype=dtype, output_loading_info=True)
+    reason = lacking(told)
+    if reason:
+        raise ModelUnavailable(f"{_named(settings)} cannot be loaded: {reason}.")
     try:
         placed: PreTrainedModel = model.to(device).eval()
     except RuntimeError as error:  # no such device, or too little memory on it
         raise ModelUnavailable(f"{_named(settings)} cannot be put on {device}: {_first_line(error)}") from error
     return placed
+
+
+def _check_memory(settings: Settings, config: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """Raises ModelUnavailable where the weights alone need more memory than is free."""
+    needed = _parameters(config) * dtype.itemsize
+    free = _free_bytes(device)
+    if needed > free:
+        raise ModelUnavailable(
+            f"{_named(settings)} needs {needed / 1e9:,.1f} GB in {str(dtype).removeprefix('torch.')}, and {device} has "
+            f"{free / 1e9:,.1f} GB free: name a smaller model, a shorter {variable('dtype')}, or make room."
+        )
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Raises ModelUnavailable for a GPU that is not there."""
+    if device.type != "cuda":  # others share the machine's memory
+        return psutil.virtual_memory().available
+    try:
+        return torch.cuda.mem_get_info(device)[0]
+    except RuntimeError as error:
+        raise ModelUnavailable(f"{variable('device')}={device} cannot be used: {_first_line(error)}") from error
 
 
 def _load_config(settings: Settings) -> Any:
@@ -155,6 +182,8 @@ def _explain(settings: Settings, error: Exception) -> str:
     reason = _first_line(error)
     if "trust_remote_code" in str(error):
         return f"{_named(settings)} brings its own code. If you trust it, set {variable('trust_remote_code')}=true."
+    if "backend tokenizer" in str(error):  # whose first line ends in the midst of a sentence
+        return f"{_named(settings)} cannot be loaded: its tokenizer is missing, e.g. tokenizer.json."
     if settings.model == PACKAGED or _looks_like_path(settings.model):
         return f"{_named(settings)} cannot be loaded: {reason}"
     return (

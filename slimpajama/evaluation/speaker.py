@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import GenerationConfig
 
+from slimpajama.checkpoints import context_tokens, load_model, load_tokenizer
 from slimpajama.data import plain_ids
 from slimpajama.errors import SlimPajamaError
 from slimpajama.evaluation.held_out import Messages
+from slimpajama.memory import memory_explained
 
 BATCH_TOKENS = 8192
 BATCH_ROWS = 32
@@ -29,7 +31,7 @@ class Speaker:
         if not tokenizer.chat_template:
             raise SlimPajamaError("The checkpoint's tokenizer has no chat template, so nothing can be asked of it.")
         self.model, self.tokenizer = model.eval(), tokenizer
-        self.context = int(model.config.max_position_embeddings)
+        self.context = context_tokens(model.config)
         padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._ends = {"eos_token_id": model.generation_config.eos_token_id, "pad_token_id": padding}
         model.generation_config = GenerationConfig(**self._ends)  # its sampling would be mixed into what is asked for
@@ -38,12 +40,9 @@ class Speaker:
     def load(cls, name: str, device: str = "cpu") -> Speaker:
         """The checkpoint of this name or folder: in float32 on a CPU, in bf16 elsewhere. Raises SlimPajamaError."""
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(name)
-            model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
-        except (OSError, ValueError, KeyError) as error:
-            raise SlimPajamaError(f"{name} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
-        return cls(model.to(device), tokenizer)
+        with memory_explained(f"There is too little memory on {device} for {name}."):
+            tokenizer, model = load_tokenizer(name), load_model(name, dtype=dtype)
+            return cls(model.to(device), tokenizer)
 
     def prompt_ids(self, messages: Messages) -> list[int]:
         """Token ids of `messages`, up to where the answer begins."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import CONFIG_MAPPING, BertConfig, BertModel
 
 from core.errors import ModelUnavailable
@@ -100,6 +101,38 @@ def test_broken_weights_are_named(model_folder: Path, tmp_path: Path) -> None:
     (broken / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ModelUnavailable, match="cannot be loaded"):
         load_generator(settings(broken))
+
+
+def test_weights_that_do_not_fit_the_model_are_named(model_folder: Path, tmp_path: Path) -> None:
+    whole = load_file(model_folder / "model.safetensors")
+    layer = [name for name in whole if ".layers.0." in name]
+    for folder, weights in (
+        ("missing", {name: tensor for name, tensor in whole.items() if name not in layer}),
+        ("foreign", {f"transformer.{name}": tensor for name, tensor in whole.items()}),
+        ("mismatched", {name: tensor[1:].clone() if name in layer else tensor for name, tensor in whole.items()}),
+    ):
+        shutil.copytree(model_folder, tmp_path / folder)
+        save_file(weights, tmp_path / folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(ModelUnavailable, match=rf"{folder} cannot be loaded: .*") as refused:
+            load_generator(settings(tmp_path / folder))
+        if folder == "missing":
+            assert f": {len(layer)} of its weights are missing" in str(refused.value)
+            assert str(refused.value).endswith(f"the first one is {min(layer)}.")
+
+
+def test_a_folder_without_a_tokenizer_is_named(model_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "dumb", ignore=shutil.ignore_patterns("tokenizer*"))
+    with pytest.raises(
+        ModelUnavailable, match=r"dumb cannot be loaded: its tokenizer is missing, e\.g\. tokenizer\.json\."
+    ):
+        load_generator(settings(folder))
+
+
+def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_loaded(model_folder: Path, tmp_path: Path) -> None:
+    config = json.loads((model_folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": 1 << 18, "intermediate_size": 1 << 24}))
+    with pytest.raises(ModelUnavailable, match=r"needs [\d,.]+ GB in \w+, and cpu has [\d,.]+ GB free: name a smaller"):
+        load_generator(settings(tmp_path))
 
 
 def test_a_hub_that_cannot_be_reached_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

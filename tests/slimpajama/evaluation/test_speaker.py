@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from slimpajama.checkpoints import context_tokens
 from slimpajama.data import plain_ids
 from slimpajama.errors import SlimPajamaError
 from slimpajama.evaluation.held_out import Messages
 from slimpajama.evaluation.speaker import Speaker
 from slimpajama.modeling_slimpajama import SlimPajamaForCausalLM
+from slimpajama.saving import save_model
 
 
 @pytest.fixture
@@ -63,3 +68,20 @@ def test_a_checkpoint_that_cannot_be_asked_is_named(model: SlimPajamaForCausalLM
         Speaker(model, type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer))
     with pytest.raises(SlimPajamaError, match="/nowhere cannot be loaded"):
         Speaker.load("/nowhere")
+
+
+def test_a_checkpoint_without_some_of_its_weights_is_refused(
+    model: SlimPajamaForCausalLM, tokenizer: Any, tmp_path: Path
+) -> None:
+    folder = save_model(model, tokenizer, tmp_path / "saved")
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if ".blocks.1." not in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    expected = f"{len(weights) - len(kept)} of its weights are missing .* first one is model.blocks.1.down_proj.bias"
+    with pytest.raises(SlimPajamaError, match=expected):
+        Speaker.load(str(folder))
+
+
+def test_the_context_is_known_by_other_names_too(model: SlimPajamaForCausalLM) -> None:
+    assert context_tokens(model.config) == 256
+    assert context_tokens(SimpleNamespace(n_positions=77)) == 77
