@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from slimpajama.configuration_slimpajama import PROJECTIONS, SlimPajamaConfig
-from slimpajama.data import plain_ids
+from slimpajama.data import plain_ids, start_id
 from slimpajama.errors import ConversionError
 from slimpajama.modeling_slimpajama import SlimPajamaForCausalLM
 
@@ -96,9 +96,8 @@ def calibrate(source: Any, tokenizer: Any, texts: Sequence[str]) -> Moments:
     try:
         with torch.inference_mode():
             for text in texts:
-                ids = plain_ids(tokenizer, text)[:CALIBRATION_TOKENS]
-                if ids:
-                    source.model(input_ids=torch.tensor([ids], device=source.device), use_cache=False)
+                ids = [start_id(tokenizer), *plain_ids(tokenizer, text)][:CALIBRATION_TOKENS]
+                source.model(input_ids=torch.tensor([ids], device=source.device), use_cache=False)
     finally:
         for hook in hooks:
             hook.remove()

@@ -54,18 +54,26 @@ class Batch:
 
 @dataclass(slots=True)
 class BadRows:
-    """How many rows could not be used, by reason, and where the first of each stood."""
+    """How many rows could not be used, by reason, and where the first of each stood.
+
+    `place` is the file and line of the row that is looked at: whoever reads rows sets it, whoever uses them notes.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
+    place: str = ""
+    _added: set[str] = field(default_factory=set)
 
-    def note(self, reason: str, place: str) -> None:
-        """Count a row that could not be used."""
+    def note(self, reason: str) -> None:
+        """Count the row at `place` as one that could not be used."""
         self.counts[reason] += 1
-        self.first.setdefault(reason, place)
+        self.first.setdefault(reason, self.place)
 
-    def add(self, other: BadRows) -> None:
-        """Count what was found elsewhere too."""
+    def add(self, name: str, other: BadRows) -> None:
+        """Count what was found in a part of the data, once however often that is read."""
+        if name in self._added:
+            return
+        self._added.add(name)
         self.counts.update(other.counts)
         self.first = {**other.first, **self.first}
 
@@ -78,12 +86,23 @@ class BadRows:
         return "; ".join(f"{n} × {reason} (first: {self.first[reason]})" for reason, n in self.counts.items())
 
 
+class NoBadRows(BadRows):
+    """For measuring, where a figure of fewer rows is another figure: the first bad row is an error."""
+
+    __slots__ = ()
+
+    def note(self, reason: str) -> None:
+        """Raises DataError."""
+        raise DataError(f"{self.place} cannot be measured on: {reason}. Fetch the file again.")
+
+
 def read_rows(path: Path, bad: BadRows) -> Iterator[dict[str, Any]]:
     """Rows of one file. Raises DataError where it cannot be read or is cut off; bad rows are noted and passed over."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(_lines(file), 1):
-                row = _parsed(line, f"{path.name}:{number}", bad)
+                bad.place = f"{path.name}:{number}"
+                row = _parsed(line, bad)
                 if row is not None:
                     yield row
     except (OSError, zstandard.ZstdError) as error:
@@ -112,17 +131,21 @@ def _unpacked(file: BinaryIO) -> Iterator[bytes]:
         raise zstandard.ZstdError("it is cut off")
 
 
-def _parsed(line: bytes, place: str, bad: BadRows) -> dict[str, Any] | None:
+def _parsed(line: bytes, bad: BadRows) -> dict[str, Any] | None:
     try:
         row = json.loads(line.decode())
+        if b"\\u" in line:  # an escaped half of a surrogate pair is JSON all the same, and no text
+            json.dumps(row, ensure_ascii=False).encode()
     except UnicodeDecodeError:
-        bad.note("not UTF-8", place)
-    except json.JSONDecodeError:
-        bad.note("not JSON", place)
+        bad.note("not UTF-8")
+    except UnicodeEncodeError:
+        bad.note("half a character")
+    except (ValueError, RecursionError):  # json's own error, and a number too long or brackets too deep for Python
+        bad.note("not JSON")
     else:
         if isinstance(row, dict):
             return row
-        bad.note("not an object", place)
+        bad.note("not an object")
     return None
 
 
@@ -169,12 +192,14 @@ def _is_question_after_passages(messages: object) -> bool:
 
 
 def text_document(row: dict[str, Any], tokenizer: Any, bad: BadRows) -> Document | None:
-    """A pretraining row between two `<|endoftext|>`; everything after the first is learned."""
+    """A pretraining row between what begins and what ends a text; everything after the first token is learned."""
     text = row.get("text")
     if not isinstance(text, str) or not text:
-        bad.note("no text", str(row.get("src")))
+        bad.note("no text")
         return None
-    ids = [tokenizer.pad_token_id, *plain_ids(tokenizer, text), tokenizer.pad_token_id]
+    start = start_id(tokenizer)
+    end = start if tokenizer.bos_token_id is None else tokenizer.eos_token_id
+    ids = [start, *plain_ids(tokenizer, text), start if end is None else end]
     return Document(ids, [False] + [True] * (len(ids) - 1))
 
 
@@ -186,7 +211,7 @@ def chat_document(row: dict[str, Any], tokenizer: Any, length: int, bad: BadRows
     """
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages or not all(_is_message(m) for m in messages):
-        bad.note("no messages", str(row.get("src")))
+        bad.note("no messages")
         return None
     start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
     newline = plain_ids(tokenizer, "\n")
@@ -202,9 +227,21 @@ def chat_document(row: dict[str, Any], tokenizer: Any, length: int, bad: BadRows
         if answers and len(ids) <= length:
             fitting = len(ids)
     if not fitting:
-        bad.note("no answer within the length", str(row.get("src")))
+        bad.note("no answer within the length")
         return None
     return Document(ids[:fitting], learned[:fitting])
+
+
+def start_id(tokenizer: Any) -> int:
+    """The token that a text begins with: where there is none for that, the one that stands between texts.
+
+    Raises DataError for a tokenizer without any.
+    """
+    named = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    found = next((each for each in named if each is not None), None)
+    if found is None:
+        raise DataError("The tokenizer has no token that begins, ends or fills a text.")
+    return int(found)
 
 
 def plain_ids(tokenizer: Any, text: str) -> list[int]:

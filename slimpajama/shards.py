@@ -62,15 +62,12 @@ class Shards:
 
     def __init__(self, paths: list[Path], shelf: Shelf, bad: BadRows) -> None:
         self._paths, self._shelf, self._bad = paths, shelf, bad
-        self._told: set[str] = set()
 
     def read(self, position: int) -> Iterator[tuple[int, Document]]:
         """Bytes of text and document, from the one at `position` on. Raises DataError."""
         for path in self._paths:
             for name, index in self._of(path):
-                if name not in self._told:
-                    self._told.add(name)
-                    self._bad.add(BadRows(Counter(index.bad), dict(index.first)))
+                self._bad.add(name, BadRows(Counter(index.bad), dict(index.first)))
                 if position < len(index.ends):
                     yield from self._documents(name, index, position)
                 position = max(0, position - len(index.ends))

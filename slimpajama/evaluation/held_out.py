@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from slimpajama.data import BadRows, read_rows
+from slimpajama.data import NoBadRows, read_rows
 from slimpajama.errors import DataError
 from slimpajama.evaluation.scores import refuses
 
@@ -100,13 +100,13 @@ def _choice(text: str, label: str, known: Sequence[str], drawn: random.Random) -
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Raises DataError where there is no row, or one that cannot be used: a figure of less is another figure."""
-    bad, empty = BadRows(), True
-    for row in read_rows(path, bad):
+    """Raises DataError where there is no row, or one that cannot be used."""
+    empty = True
+    for row in read_rows(path, NoBadRows()):
         empty = False
         yield row
-    if bad.counts or empty:
-        raise DataError(f"{path} cannot be measured on: {bad if bad.counts else 'it has no row'}. Fetch it again.")
+    if empty:
+        raise DataError(f"{path} cannot be measured on: it has no row. Fetch it again.")
 
 
 def _spread(rows: list[Any], limit: int | None) -> list[Any]:

@@ -28,14 +28,38 @@ Write = Callable[[Path, list[Any]], Path]
 
 def test_bad_rows_are_counted_and_the_first_is_named(tmp_path: Path, tokenizer: Any) -> None:
     path = tmp_path / "x-000.jsonl.zst"
-    path.write_bytes(
-        zstandard.compress(b'{"text": "good"}\n{broken\n\xff\xfe\n[1]\n{broken\n{"text": 3, "src": "x"}\n')
+    lines = (
+        b'{"text": "good"}',
+        b"{broken",
+        b"\xff\xfe",
+        b"[1]",
+        b"{broken",
+        b'{"text": 3}',
+        b'{"text": "\\ud83d\\ude00"}',
     )
+    path.write_bytes(zstandard.compress(b"\n".join(lines)))
     bad = BadRows()
     documents = [text_document(row, tokenizer, bad) for row in read_rows(path, bad)]
-    assert [found is not None for found in documents] == [True, False]
+    assert [found is not None for found in documents] == [True, False, True]
     assert bad.counts == {"not JSON": 2, "not UTF-8": 1, "not an object": 1, "no text": 1}
     assert "2 × not JSON (first: x-000.jsonl.zst:2)" in str(bad)
+    assert "1 × no text (first: x-000.jsonl.zst:6)" in str(bad)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": "lone \\ud800 surrogate"}', "half a character"),
+        (b'{"text": ' + b"1" * 5000 + b"}", "not JSON"),
+        (b'{"text": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", "not JSON"),
+    ],
+)
+def test_what_python_cannot_take_is_a_bad_row(tmp_path: Path, line: bytes, reason: str) -> None:
+    path = tmp_path / "x-000.jsonl.zst"
+    path.write_bytes(zstandard.compress(line + b'\n{"text": "good"}\n'))
+    bad = BadRows()
+    assert [row["text"] for row in read_rows(path, bad)] == ["good"]
+    assert str(bad) == f"1 × {reason} (first: x-000.jsonl.zst:1)"
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99])
