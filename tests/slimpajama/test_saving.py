@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from slimpajama.errors import SavingFailed
 from slimpajama.modeling_slimpajama import SlimPajamaForCausalLM
 from slimpajama.names import CHECKPOINT
 from slimpajama.saving import CODE, save_model
@@ -65,6 +69,58 @@ def test_saving_again_replaces_the_folder(folder: Path, model: SlimPajamaForCaus
     assert "left_over" not in names
     assert {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", *CODE} <= names
     assert not folder.with_name("saved.new").exists()
+
+
+@contextmanager
+def full_disk(file_bytes: int) -> Iterator[None]:
+    """No file can grow beyond so many bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("file_bytes", [10_000, 200])  # of weights, and of everything
+def test_a_full_disk_leaves_the_model_before(
+    folder: Path, model: SlimPajamaForCausalLM, tokenizer: Any, file_bytes: int
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with (
+        full_disk(file_bytes),
+        pytest.raises(SavingFailed, match=r"saved cannot be written: .*the one before it stays"),
+    ):
+        save_model(model, tokenizer, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["saved"]
+
+
+class Killed(BaseException):
+    """As a kill, nothing is tidied up after it."""
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_kill_at_any_step_of_the_exchange_leaves_a_whole_model(
+    folder: Path, model: SlimPajamaForCausalLM, tokenizer: Any, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    done, rename = [], Path.rename
+
+    def killed_after_some(self: Path, target: Path) -> Path:
+        if len(done) == steps:
+            raise Killed
+        done.append(target)
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed_after_some)
+        with pytest.raises(Killed):
+            save_model(model, tokenizer, folder)
+    with full_disk(200), pytest.raises(SavingFailed):  # the next start, whatever becomes of it, finds the one before
+        save_model(model, tokenizer, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["saved"]
 
 
 def test_the_folder_loads_in_plain_transformers(folder: Path, tmp_path: Path) -> None:
