@@ -449,7 +449,7 @@ def faq_calibrate(
 
 @model.command("train")
 def model_train(
-    preset: Annotated[str, typer.Option(help="tiny, micro, nano, small or base.")],
+    preset: Annotated[str, typer.Option(help="tiny, micro, nano, small or base; llama is a dense model to convert.")],
     data: Annotated[Path, typer.Option(help="Folder with pretrain/ and sft/, zstd JSON Lines.")],
     out: Annotated[Path, typer.Option(help="Folder of checkpoints; the same command goes on where it stood.")],
     tokens: Annotated[int | None, typer.Option(min=1, help="Tokens to learn from, both phases together.")] = None,
@@ -459,7 +459,7 @@ def model_train(
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a step.")] = 4096,
     accumulate: Annotated[int, typer.Option(min=1, help="Parts of a batch that are in memory one at a time.")] = 1,
     ema: Annotated[
-        float, typer.Option(min=0, max=1, help="Keep a running mean of the weights, e.g. 0.99; 0 is none.")
+        float, typer.Option(min=0, max=0.9999, help="Keep a running mean of the weights, e.g. 0.99; 0 is none.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of the first weights.")] = 1,
 ) -> None:

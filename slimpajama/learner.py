@@ -14,9 +14,8 @@ from typing import Any
 import torch
 
 from slimpajama.data import IGNORED, Batch
-from slimpajama.errors import OutOfMemory, SlimPajamaError, TrainingDiverged
+from slimpajama.errors import SlimPajamaError, TrainingDiverged
 from slimpajama.group import Group
-from slimpajama.modeling_slimpajama import SlimPajamaForCausalLM
 from slimpajama.objectives import Objective
 from slimpajama.optimizers import build_optimizers
 from slimpajama.options import TrainOptions
@@ -27,7 +26,7 @@ MAX_GRADIENT_NORM = 1.0
 class Learner:
     """Learns from batches. `steps` counts those that it took."""
 
-    def __init__(self, model: SlimPajamaForCausalLM, options: TrainOptions, group: Group, objective: Objective) -> None:
+    def __init__(self, model: Any, options: TrainOptions, group: Group, objective: Objective) -> None:
         self.model, self.steps = model, 0
         self._options, self._group, self._objective = options, group, objective
         self._optimizers = build_optimizers(model, options.matrix_rate, options.other_rate)
@@ -40,20 +39,21 @@ class Learner:
     def learn(self, batch: Batch, rate: float) -> float:
         """One step at `rate` of the full learning rates; the mean loss before it.
 
-        Raises TrainingDiverged before anything is changed, and OutOfMemory.
+        Raises TrainingDiverged before any weight is changed.
         """
-        with _memory_explained(self._options):
-            loss = self._gradients(batch)
-        if not math.isfinite(loss):
-            raise TrainingDiverged(f"The loss is {loss} at step {self.steps + 1}; the last checkpoint stays.")
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        loss = self._gradients(batch)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM).item()
+        for what, size in (("loss", loss), ("gradient's norm", norm)):
+            if not math.isfinite(size):
+                raise TrainingDiverged(f"The {what} is {size} at step {self.steps + 1}; the last checkpoint stays.")
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["initial_lr"]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        kept = min(self._options.ema, (1 + self.steps) / (10 + self.steps))  # or a short run would save its beginning
         for mean, parameter in zip(self._mean, self.model.parameters(), strict=False):
-            mean.lerp_(parameter.detach(), 1 - self._options.ema)
+            mean.lerp_(parameter.detach(), 1 - kept)
         self.steps += 1
         return loss
 
@@ -78,11 +78,15 @@ class Learner:
         return float(self._group.sum(total).item())
 
     @contextmanager
-    def averaged(self) -> Iterator[SlimPajamaForCausalLM]:
-        """The model that is measured and saved: with the running mean of its weights, where one is kept."""
+    def averaged(self) -> Iterator[Any]:
+        """The model that is measured and saved: with the running mean of its weights, where one is kept.
+
+        Raises TrainingDiverged for weights that are no numbers.
+        """
+        self._check_weights()
         self._exchange()
         try:
-            yield self.model.eval()  # type: ignore[no-untyped-call]  # of transformers
+            yield self.model.eval()
         finally:
             self._exchange()
             self.model.train()
@@ -94,8 +98,13 @@ class Learner:
             parameter.copy_(mean)
             mean.copy_(kept)
 
+    def _check_weights(self) -> None:
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            raise TrainingDiverged(f"Weights are no numbers after step {self.steps}; the last checkpoint stays.")
+
     def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """Everything that the next step depends on. Raises TrainingDiverged for weights that are no numbers."""
+        self._check_weights()
         optimizers = [optimizer.state_dict() for optimizer in self._optimizers]
         return {"model": self.model.state_dict(), "optimizers": optimizers, "mean": self._mean, "steps": self.steps}
 
@@ -115,17 +124,3 @@ def _has_bf16(device: str) -> bool:
         capable = torch.cpu.get_capabilities()
         return any(bool(capable.get(name)) for name in ("avx512_bf16", "amx_bf16"))
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-
-
-@contextmanager
-def _memory_explained(options: TrainOptions) -> Iterator[None]:
-    """Raises OutOfMemory, with what to lower, where torch says in one of its ways that there is no room."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:  # CUDA's OutOfMemoryError is a RuntimeError
-        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "can't allocate memory" not in str(error):
-            raise
-        raise OutOfMemory(
-            f"There is too little memory on {options.device}: lower --batch-tokens ({options.batch_tokens}), or raise "
-            f"--accumulate ({options.accumulate}), which learns the same from smaller parts."
-        ) from error

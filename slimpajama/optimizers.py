@@ -6,6 +6,7 @@ Knows parameters by their names in the model; knows no schedule.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,10 @@ from torch import nn
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic Newton-Schulz iteration, steepest at zero (Keller Jordan's Muon)."""
+
+
+_BIG = re.compile(r"\.(blocks|self_attn|mlp)\.")
+"""Names of the matrices of attention and feed-forward: of SlimPajama's blocks, of a Llama's layers."""
 
 
 class Float32Muon(torch.optim.Muon):
@@ -55,11 +60,11 @@ def orthogonal(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
 
 
 def build_optimizers(model: nn.Module, matrix_rate: float, other_rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for `blocks`, AdamW for embeddings, projections, norms, biases, deltas.
+    """Muon for the big matrices, AdamW for embeddings, projections, norms, biases, deltas.
 
     Both rates are in AdamW's terms; each group keeps its own as `initial_lr`.
     """
-    matrices = [p for name, p in model.named_parameters() if ".blocks." in name and p.ndim == 2]
+    matrices = [p for name, p in model.named_parameters() if _BIG.search(name) and p.ndim == 2]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     muon = Float32Muon if matrices[0].device.type == "cpu" else torch.optim.Muon

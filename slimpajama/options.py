@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-_IDENTITY = ("preset", "shape", "start", "teacher", "tokens", "instruct_share", "batch_tokens", "seed", "ema")
+_IDENTITY = (
+    "preset", "shape", "data", "start", "teacher", "tokens", "instruct_share", "batch_tokens", "seed", "ema",
+    "pretrain_length", "instruct_length", "matrix_rate", "other_rate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,8 @@ class TrainOptions:
     `shape` has what of the preset's configuration is to be otherwise.
     `start`, a model's folder, stands in for a preset and a new tokenizer; `teacher`, a model of as many layers and the
     same tokenizer, is what its outputs are drawn to. `accumulate` parts of a batch are in memory one at a time. `ema`, where it is
-    not 0, is how much of the weights' running mean stays at each step; that mean is then what is measured and saved.
+    not 0, is how much of the weights' running mean stays at each step, less in the first ones; that mean is then what is
+    measured and saved.
     `bf16` and `compile` None are: where it pays.
     """
 
@@ -44,9 +49,11 @@ class TrainOptions:
     shape: Mapping[str, Any] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must have been made with to be resumed."""
+        """What a run must have been begun with to go on: of JSON's types, files by their whole path."""
         kept = asdict(self)
-        return {name: str(kept[name]) if isinstance(kept[name], Path) else kept[name] for name in _IDENTITY}
+        named = {name: str(kept[name].resolve()) if isinstance(kept[name], Path) else kept[name] for name in _IDENTITY}
+        same: dict[str, Any] = json.loads(json.dumps(named))
+        return same
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
-"""Named sizes of SlimPajama. Knows shapes only; how they are trained is in `train`."""
+"""Named sizes of SlimPajama, and a dense Llama to convert. Knows shapes only; how they are trained is in `train`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from transformers import LlamaConfig
+
 from slimpajama.configuration_slimpajama import SlimPajamaConfig
 
-PRESETS = ("tiny", "micro", "nano", "small", "base")
+PRESETS = ("tiny", "micro", "nano", "small", "base", "llama")
 
 _SHAPES: dict[str, dict[str, Any]] = {
     # For tests: a second to train, nothing to talk to.
@@ -37,8 +39,16 @@ _SHAPES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 15, "num_key_value_heads": 3, "delta_rank": 32, "max_position_embeddings": 4096,
     },
 }  # fmt: skip
+_LLAMA: dict[str, Any] = {
+    "vocab_size": 4096, "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 8, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 512, "tie_word_embeddings": True, "pad_token_id": 0,
+    "bos_token_id": None, "eos_token_id": 2,
+}  # fmt: skip
+"""A teacher for `pajama model slim` that a CPU core trains in minutes."""
 
 
-def preset(name: str, **shape: Any) -> SlimPajamaConfig:
+def preset(name: str, **shape: Any) -> SlimPajamaConfig | LlamaConfig:
     """The configuration of a named size, where `shape` does not say otherwise. Raises KeyError."""
+    if name == "llama":
+        return LlamaConfig(**_LLAMA | shape)
     return SlimPajamaConfig(**_SHAPES[name] | shape)

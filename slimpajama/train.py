@@ -1,12 +1,13 @@
 """Training: a tokenizer on a balanced mix, pretraining on packed text, then conversations with loss on the answers.
 
-Knows the schedule and how to go on after a kill: `checkpoint.pt` holds the learner and the data's position, and
-is replaced as a whole. Knows no command line; progress is reported to a function. Started by torchrun, it trains with
+Knows the schedule and how to go on after a kill: `run.json` says what run a folder holds, `checkpoint.pt` holds the
+learner and the data's position, and is replaced as a whole. Knows no command line; progress is reported to a function. Started by torchrun, it trains with
 the other processes, of which the first writes and reports.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -14,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from slimpajama import metrics
+from slimpajama.checkpoints import digest, load_model, load_tokenizer
+from slimpajama.configuration_slimpajama import SlimPajamaConfig
 from slimpajama.data import BadRows
 from slimpajama.errors import DataError, OutOfMemory, ResumeError, SavingFailed, SlimPajamaError, TrainingDiverged
 from slimpajama.evaluation.bits import bits_per_byte, texts
 from slimpajama.group import Group
 from slimpajama.learner import Learner
+from slimpajama.memory import memory_explained
 from slimpajama.metrics import Metrics
 from slimpajama.modeling_slimpajama import SlimPajamaForCausalLM
 from slimpajama.objectives import Distillation, Objective, cross_entropy
@@ -49,7 +53,8 @@ def train(options: TrainOptions, on_progress: Report | None = None, stop: Callab
     if options.tokens is None and options.minutes is None:
         raise SlimPajamaError("A training needs an end: give --tokens, --minutes or both.")
     try:
-        return _train(options, on_progress, stop)
+        with memory_explained(_too_little_memory(options)):
+            return _train(options, on_progress, stop)
     except InterruptedError:
         raise
     except OSError as error:  # what else is written beside checkpoints, and the folders of models
@@ -58,7 +63,9 @@ def train(options: TrainOptions, on_progress: Report | None = None, stop: Callab
 
 def _train(options: TrainOptions, on_progress: Report | None, stop: Callable[[], bool]) -> Path:
     options.out.mkdir(parents=True, exist_ok=True)
-    run = _Run(options, Group.joined(options.device))
+    group = Group.joined(options.device)
+    _begin(options, group)
+    run = _Run(options, group)
     run.resume()
     saved_at = time.monotonic()
     while run.share < 1:
@@ -85,9 +92,8 @@ class _Run:
         self.tokens, self.elapsed_s = 0, 0.0
         self.held_out: dict[str, float] = {}
         self._measured = 0
-        self.tokenizer, model = _beginning(options, group, self.bad)
-        model.to(device=torch.device(options.device))  # type: ignore[call-arg]  # wrapped by transformers
-        model.train()
+        self.tokenizer, model = _beginning(options, group)
+        model.to(device=torch.device(options.device)).train()
         self.learner = Learner(model, options, group, _objective(options))
         self.metrics = Metrics(options.out / "metrics.jsonl" if group.first else None)
         self._streams = {name: Stream(options, name, self.tokenizer, self.bad) for name in _phases(options)}
@@ -127,7 +133,8 @@ class _Run:
         """One repeat of the shared blocks at first, all of them later; what begins with a model begins whole."""
         full = self.options.start or share >= FULL_DEPTH_FROM * (1 - self.options.instruct_share)
         model = self.learner.model
-        model.model.active_repeats = model.config.num_repeats if full else 1
+        if isinstance(model, SlimPajamaForCausalLM):
+            model.model.active_repeats = model.config.num_repeats if full else 1
 
     def measure(self) -> None:
         """Bits per byte of the beginning of the held-out text, where there is any and it is time."""
@@ -137,10 +144,12 @@ class _Run:
         self._measured = due
         if not self.group.first:
             return
+        self._set_depth(self.share)
         with self.learner.averaged() as model:
             for path in sorted((self.options.data / "pretrain").glob("heldout-*.jsonl.zst")):
-                language = path.name.removeprefix("heldout-").removesuffix(".jsonl.zst")
-                measured = bits_per_byte(model, self.tokenizer, texts(path, MEASURED_BYTES))
+                language, bad = path.name.removeprefix("heldout-").removesuffix(".jsonl.zst"), BadRows()
+                measured = bits_per_byte(model, self.tokenizer, texts(path, MEASURED_BYTES, bad))
+                self.bad.add(path.name, bad)
                 self.held_out = {**self.held_out, language: round(measured.value, 4)}
         if self.held_out:
             self.metrics.write(step=self.learner.steps, tokens=self.tokens, held_out=self.held_out)
@@ -150,7 +159,6 @@ class _Run:
         if not self.group.first:
             return
         state = {
-            "identity": self.options.identity(),
             "learner": self.learner.state(),
             "streams": {name: stream.state() for name, stream in self._streams.items()},
             "run": (self.tokens, self.elapsed_s, self.held_out, self._measured),
@@ -159,12 +167,10 @@ class _Run:
         _save_whole(state, self.options.out / "checkpoint.pt")
 
     def resume(self) -> None:
-        """Stand where `checkpoint.pt` says, if there is one. Raises ResumeError for that of another run."""
+        """Stand where `checkpoint.pt` says, if there is one."""
         path = self.options.out / "checkpoint.pt"
         if path.exists():
             state = torch.load(path, weights_only=True, map_location=self.options.device)
-            if state["identity"] != self.options.identity():
-                raise ResumeError(f"{path} was made with {state['identity']}; give the same options or another --out.")
             self.learner.restore(state["learner"])
             for name, stream in self._streams.items():
                 stream.restore(state["streams"][name])
@@ -173,11 +179,10 @@ class _Run:
         self.metrics.cut(self.learner.steps)
 
     def finish(self) -> Path:
-        """Write the model and the plot of its training, and return the model's folder. Raises OSError."""
+        """Write the model and the plot of its training, and return the model's folder. Raises SavingFailed and OSError."""
         folder = self.options.out / "model"
         if self.group.first:
             with self.learner.averaged() as model:
-                model.model.active_repeats = model.config.num_repeats
                 save_model(model, self.tokenizer, folder)
             self._plot()
         self.group.wait(self.options.device)
@@ -192,32 +197,58 @@ class _Run:
                 return
 
 
-def _beginning(
-    options: TrainOptions, group: Group, bad: BadRows
-) -> tuple[PreTrainedTokenizerBase, SlimPajamaForCausalLM]:
+def _begin(options: TrainOptions, group: Group) -> None:
+    """Write down in `run.json` what run this is, before anything else is. Raises ResumeError where another is there."""
+    path, asked = options.out / "run.json", options.identity()
+    if options.start is not None:
+        asked["weights of start"] = digest(options.start)
+    if group.first and not path.exists():
+        aside = path.with_suffix(".json.new")
+        aside.write_text(json.dumps(asked, indent=1), encoding="utf-8")
+        aside.replace(path)
+    group.wait(options.device)
+    begun = json.loads(path.read_text(encoding="utf-8"))
+    differing = [name for name in asked if begun.get(name) != asked[name]]
+    if differing:
+        told = "; ".join(f"{name} was {begun.get(name)!r} and is {asked[name]!r}" for name in differing)
+        raise ResumeError(
+            f"{options.out} holds another run: {told}. Give the same options or another --out, or remove it."
+        )
+
+
+def _beginning(options: TrainOptions, group: Group) -> tuple[PreTrainedTokenizerBase, Any]:
     """Tokenizer and model that a run begins with: of `options.start`, or new ones of the preset."""
     if options.start is not None:
-        tokenizer = AutoTokenizer.from_pretrained(options.start)
-        return tokenizer, _loaded(options.start, allow_unhealed=True)
+        return load_tokenizer(options.start), load_model(options.start, unhealed=True, dtype=torch.float32)
     config = preset(options.preset, **options.shape)
     folder = options.out / "tokenizer"
     if group.first and not folder.exists():
-        made = train_tokenizer(balanced_texts(options.data, bad), config.vocab_size, config.max_position_embeddings)
+        texts_of_both = balanced_texts(options.data, BadRows())  # bad rows are told when they would be learned from
+        made = train_tokenizer(texts_of_both, config.vocab_size, config.max_position_embeddings)
         aside = folder.with_name("tokenizer.new")
         made.save_pretrained(aside)
         aside.rename(folder)
     group.wait(options.device)
-    return AutoTokenizer.from_pretrained(folder), SlimPajamaForCausalLM(config)
+    model = SlimPajamaForCausalLM(config) if isinstance(config, SlimPajamaConfig) else LlamaForCausalLM(config)
+    return load_tokenizer(folder), model
 
 
 def _objective(options: TrainOptions) -> Objective:
     if options.teacher is None:
         return cross_entropy
-    return Distillation(_loaded(options.teacher).to(options.device))
+    return Distillation(load_model(options.teacher, dtype=torch.float32).to(options.device))
 
 
-def _loaded(folder: Path, **more: Any) -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **more)
+def _too_little_memory(options: TrainOptions) -> str:
+    if options.teacher is not None:
+        return (
+            f"There is too little memory on {options.device} for the model and the source that it is drawn to: heal it "
+            "where there is more, or convert a smaller source."
+        )
+    return (
+        f"There is too little memory on {options.device}: lower --batch-tokens ({options.batch_tokens}), or raise "
+        f"--accumulate ({options.accumulate}), which learns the same from smaller parts, or take a smaller --preset."
+    )
 
 
 def _phases(options: TrainOptions) -> tuple[str, ...]:

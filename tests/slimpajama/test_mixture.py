@@ -14,7 +14,7 @@ import zstandard
 from slimpajama import mixture as module
 from slimpajama.data import BadRows, find_sources
 from slimpajama.errors import DataError
-from slimpajama.mixture import Mixture, Rows
+from slimpajama.mixture import Mixture, Rows, planned
 
 Write = Callable[[Path, list[Any]], Path]
 
@@ -38,6 +38,14 @@ def test_a_mixture_gives_each_source_its_share_of_the_bytes(tmp_path: Path, writ
     sizes = {name: sum(len(str(row)) for row in rows if row["text"][0] == name) for name in sources}
     assert sizes["c"] == 0
     assert sizes["b"] / sizes["a"] == pytest.approx(3, rel=0.1)
+
+
+def test_the_instruct_phase_keeps_some_text(tmp_path: Path, write_rows: Write) -> None:
+    for name in ("pretrain/a-000", "pretrain/b-000", "sft/chat-c.train"):
+        write_rows(tmp_path / f"{name}.jsonl.zst", [{}])
+    text, both = (planned(tmp_path, instruct=instruct)[1] for instruct in (False, True))
+    assert text == {"a": 0.5, "b": 0.5}
+    assert both == pytest.approx({"a": 0.075, "b": 0.075, "chat-c": 0.85})
 
 
 def test_a_mixture_goes_on_where_it_stood(tmp_path: Path, write_rows: Write) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +13,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 import slimpajama
-from slimpajama.data import plain_ids
-from slimpajama.tokenizer import SPECIAL_TOKENS
+from slimpajama.data import BadRows, plain_ids
+from slimpajama.tokenizer import SPECIAL_TOKENS, balanced_texts
 
 TALK = [
     {"role": "system", "content": "You are 派贾马."},
@@ -66,3 +69,20 @@ def test_the_template_marks_what_the_assistant_says(any_tokenizer: Any) -> None:
     rendered = any_tokenizer.apply_chat_template(TALK, return_dict=True, return_assistant_tokens_mask=True)
     said = [i for i, mark in zip(rendered["input_ids"], rendered["assistant_masks"], strict=True) if mark]
     assert any_tokenizer.decode(said) == "\n\n Hi.\n<|im_end|>再见 <|im_end|>"
+
+
+def test_a_tokenizer_learns_as_much_of_either_language(
+    tmp_path: Path, write_rows: Callable[[Path, list[Any]], Path]
+) -> None:
+    for language, text, rows in (
+        ("en", "Many sheep jump over many fences. ", 900),
+        ("zh", "今天天气很好，适合散步。", 90),
+    ):
+        texts = [{"text": f"{i} {text * (i % 7 + 1)}", "lang": language} for i in range(rows)]
+        write_rows(tmp_path / "pretrain" / f"{language}-000.jsonl.zst", texts)
+    chat = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Many sheep. " * 9}]
+    write_rows(tmp_path / "sft" / "chat-en.train.jsonl.zst", [{"messages": chat, "lang": "en"}] * 300)
+    sizes = Counter[bool]()
+    for text in balanced_texts(tmp_path, BadRows()):
+        sizes["天" in text] += len(text.encode())
+    assert sizes[True] == pytest.approx(sizes[False], rel=0.1)

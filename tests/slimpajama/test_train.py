@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from slimpajama.errors import DataError, ResumeError, SavingFailed, SlimPajamaError, TrainingDiverged
+from slimpajama.errors import DataError, OutOfMemory, ResumeError, SavingFailed, SlimPajamaError, TrainingDiverged
 from slimpajama.evaluation.bits import bits_per_byte
+from slimpajama.evaluation.bits import texts as read_texts
 from slimpajama.options import TrainOptions, TrainProgress
 from slimpajama.train import train
 
@@ -113,8 +114,25 @@ def test_another_runs_checkpoint_is_refused(options: TrainOptions) -> None:
     train(options)
     with pytest.raises(ResumeError, match="another --out"):
         train(replace(options, tokens=TOKENS * 2))
-    with pytest.raises(ResumeError, match="'preset': 'tiny'"):
+    with pytest.raises(ResumeError, match="preset was 'tiny' and is 'micro'"):
         train(replace(options, preset="micro"))
+
+
+def test_another_run_is_refused_before_the_first_checkpoint_too(options: TrainOptions, tmp_path: Path) -> None:
+    class Killed(BaseException):
+        """As a kill, nothing is written after it."""
+
+    def kill(progress: TrainProgress) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(options, kill)
+    assert not (options.out / "checkpoint.pt").exists()
+    with pytest.raises(ResumeError, match="preset was 'tiny' and is 'micro'"):
+        train(replace(options, preset="micro"))
+    other = options.data.rename(tmp_path / "other")
+    with pytest.raises(ResumeError, match="data was"):
+        train(replace(options, data=other))
 
 
 def test_a_disk_that_is_full_leaves_the_checkpoint_before(options: TrainOptions) -> None:
@@ -152,9 +170,78 @@ def test_time_may_end_a_run_sooner(options: TrainOptions) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_the_run(options: TrainOptions) -> None:
-    with pytest.raises(TrainingDiverged, match="at step"):
+    with pytest.raises(TrainingDiverged, match="no numbers after step 1"):
         train(replace(options, other_rate=float("inf")))
     assert not (options.out / "model").exists()
+    assert not (options.out / "checkpoint.pt").exists()
+
+
+def test_too_little_memory_names_what_to_lower(options: TrainOptions) -> None:
+    enormous = replace(options, shape={"intermediate_size": 1 << 45})
+    with pytest.raises(OutOfMemory, match=r"--batch-tokens \(512\), or raise --accumulate \(1\).*smaller --preset"):
+        train(enormous)
+
+
+def depths(out: Path) -> list[bool]:
+    """Of the layers that share blocks, which have learned anything of their own."""
+    state = torch.load(out / "checkpoint.pt")["learner"]["model"]
+    return [bool(tensor.any()) for name, tensor in state.items() if name.endswith("depth_embedding")]
+
+
+def test_the_rate_warms_up_and_decays_and_the_depth_grows(options: TrainOptions) -> None:
+    options = replace(options, tokens=20 * 512)
+    with pytest.raises(InterruptedError):
+        train(options, *stopped_at(4))
+    assert depths(options.out) == [True, True, False, False]
+    train(options)
+    assert depths(options.out) == [True] * 4
+    rates = [line["rate"] for line in lines_of(options) if "rate" in line]
+    assert rates[0] == 0.01
+    assert set(rates[1:10]) == {1.0}
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.2
+
+
+def lines_of(options: TrainOptions) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (options.out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.usefixtures("held_out")
+def test_held_out_text_is_measured_at_the_same_depth_after_a_stop(options: TrainOptions, tmp_path: Path) -> None:
+    train(replace(options, out=tmp_path / "straight"))
+    with pytest.raises(InterruptedError):
+        train(options, *stopped_at(3))
+    train(options)
+    straight, stopped = (
+        [line for line in lines_of(each) if "held_out" in line]
+        for each in (replace(options, out=tmp_path / "straight"), options)
+    )
+    assert len(straight) > 5
+    assert stopped == straight
+
+
+@pytest.mark.usefixtures("held_out")
+def test_the_running_mean_is_what_is_measured(options: TrainOptions) -> None:
+    folder = train(replace(options, ema=0.9))
+    measured = [line["held_out"]["en"] for line in lines_of(options) if "held_out" in line][-1]
+    tokenizer, saved = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    texts = list(read_texts(options.data / "pretrain" / "heldout-en.jsonl.zst"))
+    mean = bits_per_byte(saved.float(), tokenizer, texts).value
+    saved.load_state_dict(torch.load(options.out / "checkpoint.pt")["learner"]["model"])
+    last = bits_per_byte(saved, tokenizer, texts).value
+    assert abs(measured - mean) < abs(measured - last) / 4
+
+
+def test_a_dense_llama_is_trained_to_be_converted(options: TrainOptions) -> None:
+    shape = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    told: list[TrainProgress] = []
+    folder = train(replace(options, preset="llama", shape=shape), told.append)
+    assert told[-1].loss < told[0].loss
+    made = AutoModelForCausalLM.from_pretrained(folder)
+    assert type(made) is LlamaForCausalLM
+    assert not (folder / "modeling_slimpajama.py").exists()
+    again = train(replace(options, preset="", start=folder, out=options.out / "again", instruct_share=0.0))
+    assert type(AutoModelForCausalLM.from_pretrained(again)) is LlamaForCausalLM
 
 
 def test_a_folder_without_data_is_named(tmp_path: Path) -> None:
@@ -164,7 +251,11 @@ def test_a_folder_without_data_is_named(tmp_path: Path) -> None:
 
 
 def test_bad_rows_are_told(options: TrainOptions, write_rows: Callable[[Path, list[Any]], Path]) -> None:
-    write_rows(options.data / "pretrain" / "bad-000.jsonl.zst", [{"text": None}, {"text": "Good. " * 50}])
+    """Once, though the tokenizer reads them too, text comes in both phases, and held-out text is measured often."""
+    write_rows(options.data / "pretrain" / "bad-000.jsonl.zst", [{"text": None}, 3, {"text": "Good. " * 50}])
+    write_rows(options.data / "pretrain" / "heldout-en.jsonl.zst", [{"other": 1}, {"text": "The cat sat on the mat."}])
     told: list[TrainProgress] = []
     train(options, told.append)
-    assert "no text" in told[-1].bad_rows
+    assert sorted(told[-1].bad_rows.split("; ")) == [
+        "1 × not an object (first: bad-000.jsonl.zst:2)", "2 × no text (first: bad-000.jsonl.zst:1)",
+    ]  # fmt: skip
