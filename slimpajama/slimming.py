@@ -6,23 +6,32 @@ The folder says of itself whether it was healed, and is not loaded by accident w
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from slimpajama.checkpoints import load_model, load_tokenizer
 from slimpajama.conversion import Error, Moments, Sharing, calibrate, convert
-from slimpajama.errors import ConversionError, SavingFailed
-from slimpajama.evaluation.bits import texts
+from slimpajama.data import BadRows, find_sources
+from slimpajama.errors import ConversionError
+from slimpajama.evaluation.bits import divergence, texts
+from slimpajama.memory import memory_explained
 from slimpajama.options import Report, TrainOptions
 from slimpajama.saving import save_model
 from slimpajama.train import train
 
 CALIBRATION_TEXTS = 64
+MEASURED_BYTES = 50_000
+HEALED_BELOW = 0.9
+"""Of the distance from the source before: what is not a tenth nearer was hardly trained,"""
+NEAR = 0.05
+"""unless it is as near as this, in nats a token, as at full rank."""
+REPORT = "report.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +50,15 @@ def slim(
 
     `calibration` is a packed JSON Lines file of `text`.
     """
-    tokenizer, model = _source(source)
-    sharing = Sharing.parsed(share, model.config.num_hidden_layers)
-    moments: Moments | None = None
-    if calibration is not None:
-        moments = calibrate(model, tokenizer, list(islice(texts(calibration), CALIBRATION_TEXTS)))
-    slimmed, errors = convert(model, sharing, rank, pattern, moments)
+    with memory_explained(f"There is too little memory to convert {source}."):
+        tokenizer, model = _source(source)
+        sharing = Sharing.parsed(share, model.config.num_hidden_layers)
+        moments: Moments | None = None
+        if calibration is not None:
+            moments = calibrate(model, tokenizer, list(islice(texts(calibration), CALIBRATION_TEXTS)))
+        slimmed, errors = convert(model, sharing, rank, pattern, moments)
     made = Slimmed(model.num_parameters(), slimmed.num_parameters(), errors)
-    try:
-        save_model(slimmed, tokenizer, out)
-        (out / "report.json").write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
-    except OSError as error:
-        raise SavingFailed(f"{out} cannot be written: {error}.") from error
+    save_model(slimmed, tokenizer, out, {REPORT: json.dumps(asdict(made), indent=1)})
     return made
 
 
@@ -60,26 +66,46 @@ def heal(
     source: str, slimmed: Path, data: Path, tokens: int, *, device: str = "cpu",
     on_progress: Report | None = None, stop: Callable[[], bool] = lambda: False,
 ) -> Path:  # fmt: skip
-    """Train `slimmed` on text to be near `source` again, and replace it by the healed one. Raises SlimPajamaError."""
+    """Train `slimmed` on text to be near `source` again, and replace it by the healed one, whose report says how near.
+
+    Raises SlimPajamaError, ConversionError among them where the training brought it no nearer.
+    """
     options = TrainOptions(
         preset="", data=data, out=slimmed.with_name(f"{slimmed.name}.healing"), tokens=tokens, instruct_share=0.0,
         matrix_rate=1e-3, other_rate=5e-4, device=device, start=slimmed, teacher=Path(source),
     )  # fmt: skip
     healed = train(options, on_progress, stop)
-    model: Any = AutoModelForCausalLM.from_pretrained(healed, dtype=torch.float32, allow_unhealed=True)
+    with memory_explained(f"There is too little memory to measure how far {slimmed} is from {source}."):
+        before, after = _distances(source, (slimmed, healed), data)
+    if after > max(HEALED_BELOW * before, NEAR):
+        shutil.rmtree(options.out)  # another number of tokens is another training
+        raise ConversionError(
+            f"{slimmed} is not healed: it is {after:.3f} nats a token from {source} and was {before:.3f}. Give it more "
+            "--tokens."
+        )
+    report = json.loads((slimmed / REPORT).read_text(encoding="utf-8"))
+    report["healing"] = {"tokens": tokens, "nats_a_token_before": before, "nats_a_token_after": after}
+    model = load_model(healed, unhealed=True, dtype=torch.float32)
     model.config.healed = True
-    report = (slimmed / "report.json").read_text(encoding="utf-8")
-    save_model(model, AutoTokenizer.from_pretrained(slimmed), slimmed)
-    (slimmed / "report.json").write_text(report, encoding="utf-8")
-    return slimmed
+    return save_model(model, load_tokenizer(slimmed), slimmed, {REPORT: json.dumps(report, indent=1)})
+
+
+def _distances(source: str, models: Iterable[Path], data: Path) -> list[float]:
+    """How far each model is from the source, on held-out text or, where there is none, on the first of each source."""
+    pretrain = data / "pretrain"
+    files = sorted(pretrain.glob("heldout-*.jsonl.zst")) or [
+        paths[0] for paths in find_sources(pretrain, "*.jsonl.zst").values()
+    ]
+    documents = [text for file in files for text in texts(file, MEASURED_BYTES // len(files), BadRows())]
+    tokenizer, original = _source(source)
+    return [
+        divergence(load_model(each, unhealed=True, dtype=torch.float32).eval(), original, tokenizer, documents)
+        for each in models
+    ]
 
 
 def _source(name: str) -> tuple[Any, Any]:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise ConversionError(f"{name} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
-    if tokenizer.pad_token is None:  # documents are laid end to end with it between them
+    tokenizer, model = load_tokenizer(name), load_model(name, dtype=torch.float32)
+    if tokenizer.pad_token is None:  # rows of different lengths are filled up with it
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer, model.eval()
