@@ -148,7 +148,7 @@ def _check_memory(settings: Settings, config: Any, device: torch.device, dtype: 
 def _free_bytes(device: torch.device) -> int:
     """Raises ModelUnavailable for a GPU that is not there."""
     if device.type != "cuda":  # others share the machine's memory
-        return psutil.virtual_memory().available
+        return machine.free_bytes()
     try:
         return torch.cuda.mem_get_info(device)[0]
     except RuntimeError as error:
