@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
+from time import monotonic
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -11,7 +13,7 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 
 from core.errors import QueueUnavailable
-from core.rates import Rate, Rates
+from core.rates import Rate, Rates, new_place
 from core.redis import connect_async
 
 MINUTE = Rate(3, 60.0)
@@ -91,3 +93,29 @@ async def test_without_redis_it_says_so(redis_prefix: str) -> None:
     with pytest.raises(QueueUnavailable):
         await Rates(client, redis_prefix).take("posts", MINUTE)
     await client.aclose()
+
+
+async def test_a_place_that_falls_into_a_hold_is_given_up_for_one_after_it(rates: Rates) -> None:
+    quick, held_s = Rate(1, 0.1), 1.0
+    began, due, first = monotonic(), list[float](), asyncio.Event()
+
+    async def one() -> None:
+        await rates.wait("posts", quick)
+        due.append(monotonic() - began)
+        first.set()
+
+    waiting = [asyncio.create_task(one()) for _ in range(4)]
+    await first.wait()
+    await rates.hold("posts", held_s)
+    held_at = monotonic() - began
+    await asyncio.gather(*waiting)
+    assert all(held_at + held_s - 0.01 <= at for at in due[1:])
+    assert all(later - earlier > 0.09 for earlier, later in pairwise(due[1:])), "and the line moves at its rate"
+
+
+async def test_a_place_that_is_given_back_is_anothers(rates: Rates) -> None:
+    place = new_place()
+    await rates.take("posts", Rate(1, 60.0), place=place)
+    assert await rates.take("posts", Rate(1, 60.0), 0.0) is None
+    await rates.give_back("posts", place)
+    assert await rates.take("posts", Rate(1, 60.0), 0.0) == 0.0
