@@ -55,7 +55,8 @@ class ReplySink(Protocol):
     """Where a platform puts an answer.
 
     Its methods retry what is worth it, and raise DeliveryFailed where the platform will never take it. An answer of
-    more than `max_chunks` messages is cut there, and its last message carries all of it as a file.
+    more than `max_chunks` messages is cut there, and its last message carries all of it as a file. Both limits may change
+    where the platform refuses what is within them: the answer is then cut anew.
     """
 
     max_chars: int | None
@@ -73,8 +74,8 @@ class ReplySink(Protocol):
     async def send(self, chunk: Chunk) -> str:
         """Make a new message and return the platform's id of it; the same nonce again is the same message."""
 
-    async def edit(self, external_id: str, chunk: Chunk) -> None:
-        """Give the message another text, or take it for final."""
+    async def edit(self, external_id: str, chunk: Chunk) -> str | None:
+        """Give the message another text, or take it for final. The id of a new message, where one had to replace it."""
 
     async def remove(self, external_id: str) -> None:
         """Take a message away that is no part of the answer any more. One that is gone already is no error."""
@@ -204,13 +205,22 @@ class _Ledger:
         chunks = self._chunks(generation_id, words, final=final, choices=choices)
         if len(chunks) < len(self._standing) and not final:
             return  # an answer that is read or made anew has not come as far yet
-        for chunk in chunks:
-            if chunk.index < len(self._standing):
-                await self._edit(chunk)
-            elif chunk.final or chunk.index in self._begun or await self._sink.ready(chunk):
-                await self._send(generation_id, chunk)
+        while not await self._bring(generation_id, chunks):
+            chunks = self._chunks(generation_id, words, final=final, choices=choices)
         if final:
             await self._remove_from(len(chunks))
+
+    async def _bring(self, generation_id: int, chunks: Sequence[Chunk]) -> bool:
+        """Edit and send these; False, and not all of them, where the sink's limits have changed."""
+        limits = self._sink.max_chars, self._sink.max_chunks
+        for chunk in chunks:
+            if chunk.index < len(self._standing):
+                await self._edit(generation_id, chunk)
+            elif chunk.final or chunk.index in self._begun or await self._sink.ready(chunk):
+                await self._send(generation_id, chunk)
+            if (self._sink.max_chars, self._sink.max_chunks) != limits:
+                return False
+        return True
 
     async def retract(self) -> None:
         """Take away what stands there: it is no answer any more."""
@@ -265,14 +275,22 @@ class _Ledger:
         external_id = await self._sink.send(replace(chunk, again=chunk.index in self._begun))
         await self._service.delivery_sent(generation_id, chunk.index, external_id)
         if chunk.index in self._begun:  # the platform may have answered with the message of then, as it was then
-            await self._sink.edit(external_id, chunk)
+            external_id = await self._edited(generation_id, external_id, chunk)
         self._standing.append(_Standing(external_id, chunk))
 
-    async def _edit(self, chunk: Chunk) -> None:
+    async def _edit(self, generation_id: int, chunk: Chunk) -> None:
         standing = self._standing[chunk.index]
         if standing.chunk != chunk:
-            await self._sink.edit(standing.external_id, chunk)
-            self._standing[chunk.index] = _Standing(standing.external_id, chunk)
+            external_id = await self._edited(generation_id, standing.external_id, chunk)
+            self._standing[chunk.index] = _Standing(external_id, chunk)
+
+    async def _edited(self, generation_id: int, external_id: str, chunk: Chunk) -> str:
+        """The id of the message that shows the chunk now."""
+        replaced_by = await self._sink.edit(external_id, chunk)
+        if replaced_by is None:
+            return external_id
+        await self._service.delivery_sent(generation_id, chunk.index, replaced_by)
+        return replaced_by
 
     async def _remove_from(self, index: int) -> None:
         while len(self._standing) > index:

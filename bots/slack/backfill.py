@@ -19,7 +19,7 @@ import structlog
 from bots.slack.desks import Desk, Desks
 from bots.slack.inbound import mentioned
 from bots.slack.places import PLATFORM, channel_of, enterprise_of, message_id, team_of
-from bots.slack.wire import LIMITED, Refused, Unanswered
+from bots.slack.wire import Refused, Unanswered
 from core.backfill import BackfillPoint
 from core.errors import ServiceUnavailable
 from core.service import Service
@@ -114,7 +114,7 @@ class Backfill:
             async with self._asking:
                 return await self._pages(desk, look, patient=False)
         except Unanswered as error:
-            if error.refusal in LIMITED:
+            if error.limited:
                 desk.messages.lines.release()  # what is said now does not wait for so long
             return await self._pages(desk, look, patient=True)
 

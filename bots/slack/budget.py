@@ -7,20 +7,21 @@ left out where it is a preview; and where Slack asks for patience all the same, 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 import structlog
 
 from core.errors import QueueUnavailable
-from core.rates import Rate
+from core.rates import Rate, new_place
 from core.service import Service
 
 log = structlog.get_logger(__name__)
 
 START, APPEND, STOP = "chat.startStream", "chat.appendStream", "chat.stopStream"
 POST, UPDATE, DELETE = "chat.postMessage", "chat.update", "chat.delete"
-REPLIES, UPLOAD, SHARE = "conversations.replies", "files.getUploadURLExternal", "files.completeUploadExternal"
+UPLOAD, SHARE, UNSHARE = "files.getUploadURLExternal", "files.completeUploadExternal", "files.delete"
+ALONE, PRIVATE, LINK = "chat.postEphemeral", "conversations.open", "chat.getPermalink"
+HISTORY, REPLIES = "conversations.history", "conversations.replies"
 SESSION = "agents.sessions.setStatus"
 PLACEHOLDER = "placeholder"
 """A message that is an update later. So few that there are updates left for what has more need of them."""
@@ -39,8 +40,16 @@ RATES = {
     POST: Rate(3, 3.3),
     UPLOAD: Rate(95, _MINUTE_S),
     SHARE: Rate(95, _MINUTE_S),
+    UNSHARE: Rate(47, _MINUTE_S),
+    ALONE: Rate(95, _MINUTE_S),
+    PRIVATE: Rate(47, _MINUTE_S),
+    LINK: Rate(95, _MINUTE_S),
+    HISTORY: Rate(47, _MINUTE_S),
+    REPLIES: Rate(47, _MINUTE_S),
 }
-"""Slack's tiers are 20, 50 and 100 a minute, and a message a second in a channel; a few are left for others' haste."""
+"""Slack's tiers are 20, 50 and 100 a minute, and a message a second in a channel; a few are left for others' haste.
+
+Of some apps Slack takes one HISTORY and one REPLIES a minute: these learn it from its refusals."""
 
 _BY_CHANNEL = frozenset({POST})
 
@@ -53,23 +62,36 @@ class SendBudget:
 
     async def spare(self, method: str, channel: str = "", *, keep: int = 0) -> bool:
         """Whether a call that can be left out may be made at once; `keep`: so many are left to those who need them."""
-        rate = RATES[method]
         try:
-            wait_s = await self._rates.take(self._name(method, channel), Rate(rate.most - keep, rate.per_s), 0.0)
+            return await self._spare(method, channel, keep=keep)
         except QueueUnavailable:
             return False
-        return wait_s is not None
+
+    async def spare_placeholder(self, channel: str) -> bool:
+        """Whether a message that is an update later may be posted at once. Where it may not be posted, none is used up."""
+        place = new_place()
+        try:
+            if not await self._spare(PLACEHOLDER, place=place):
+                return False
+            if await self._spare(POST, channel):
+                return True
+            await self._rates.give_back(self._name(PLACEHOLDER), place)
+        except QueueUnavailable:
+            pass
+        return False
+
+    async def _spare(self, method: str, channel: str = "", *, keep: int = 0, place: str = "") -> bool:
+        name, rate = self._name(method, channel), RATES[method]
+        return await self._rates.take(name, Rate(rate.most - keep, rate.per_s), 0.0, place=place) is not None
 
     async def wait(self, method: str, channel: str = "") -> None:
         """Return when a call may be made; at once where nobody counts, as Slack itself then says when it is too much."""
         if method not in RATES:
             return
         try:
-            wait_s = await self._rates.take(self._name(method, channel), RATES[method])
+            await self._rates.wait(self._name(method, channel), RATES[method])
         except QueueUnavailable as error:
             log.warning("Nobody counts calls.", action="budget_unknown", method=method, reason=str(error))
-        else:
-            await asyncio.sleep(wait_s or 0.0)
 
     async def refused(self, method: str, channel: str, for_s: float) -> None:
         """Slack took no call, and takes none for so long."""
@@ -83,7 +105,7 @@ class SendBudget:
         """The line of one method."""
         return MethodGate(self, method, channel)
 
-    def _name(self, method: str, channel: str) -> str:
+    def _name(self, method: str, channel: str = "") -> str:
         where = f"{self._team}-{channel}" if method in _BY_CHANNEL else self._team
         return f"slack-{method}-{where}"
 

@@ -18,7 +18,6 @@ from core.service import Service
 log = structlog.get_logger(__name__)
 
 TITLE_CHARS = 60
-LIMITED = frozenset({"ratelimited", "rate_limited"})
 
 
 class Chats:
@@ -49,7 +48,7 @@ class Chats:
                 await surely(call, what="title", tries=1)
             except Refused as error:
                 log.info("A chat gets no title.", action="title_refused", reason=str(error))
-                if error.refusal in LIMITED:
+                if error.limited:
                     return
             else:
                 return

@@ -20,6 +20,7 @@ from bots.attachments import Attachments
 from bots.courier import Courier
 from bots.delivery import ReplySink
 from bots.rooms import Rooms
+from bots.slack.budget import SendBudget
 from bots.slack.handoff import HandoffRooms
 from bots.slack.history import History
 from bots.slack.home import Home
@@ -101,11 +102,12 @@ class Desks:
         attachments = Attachments(
             self._session, hosts, headers=lambda: {"Authorization": f"Bearer {client.token}"}, proxy=client.proxy
         )
-        people, speaker = People(client, team_of(workspace)), Speaker(client)
+        send_budget = SendBudget(service, team_of(workspace))
+        people, speaker = People(client, team_of(workspace)), Speaker(client, send_budget)
         questions = Questions(client, service, people, attachments)
         history = History(client)
         reading = Reading(history, service, people, settings.max_message_chars)
-        handoffs = HandoffRooms(client, service, people)
+        handoffs = HandoffRooms(client, service, people, send_budget)
         talking = (client, service, self.courier, self._rooms, people, questions, reading, speaker, self._once)
         return Desk(
             client=client,

@@ -17,12 +17,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bots import handoff
 from bots.handoff import Button, Post
 from bots.slack.bodies import bodies
+from bots.slack.budget import DELETE, HISTORY, LINK, POST, REPLIES, UNSHARE, UPDATE, UPLOAD, SendBudget
 from bots.slack.inbound import mentioned
 from bots.slack.people import People
 from bots.slack.places import PLATFORM, channel_of, message_id, ts_of, workspace_of
 from bots.slack.speaking import MAX_CHARS
 from bots.slack.targets import Target
-from bots.slack.wire import Done, Refused, surely
+from bots.slack.wire import Done, Gate, Refused, surely
 from bots.slack.wording import escaped
 from bots.texts import text
 from core.errors import DeliveryFailed, NotAllowed, NotFound
@@ -49,8 +50,8 @@ class HandoffRooms:
 
     max_chars = MAX_CHARS
 
-    def __init__(self, client: AsyncWebClient, service: Service, people: People) -> None:
-        self._client, self._service, self._people = client, service, people
+    def __init__(self, client: AsyncWebClient, service: Service, people: People, budget: SendBudget) -> None:
+        self._client, self._service, self._people, self._budget = client, service, people, budget
 
     # What is brought
 
@@ -61,7 +62,9 @@ class HandoffRooms:
             return ""
         try:
             told = await surely(
-                lambda: self._client.chat_getPermalink(channel=target.channel, message_ts=target.thread), what="link"
+                lambda: self._client.chat_getPermalink(channel=target.channel, message_ts=target.thread),
+                what="link",
+                gate=self._budget.gate(LINK),
             )
         except Refused as error:
             log.info("There is no address of the question.", action="no_link", reason=str(error))
@@ -87,20 +90,21 @@ class HandoffRooms:
         async def change(body: Json) -> Any:
             return await self._client.chat_update(channel=channel, ts=ts, **body)
 
-        await _first_taken(post, view, change)
+        await _first_taken(post, view, change, self._budget.gate(UPDATE))
         return external_id
 
     async def remove(self, view: HandoffView, side: Side, external_id: str) -> None:
         """Take a message away; one that is gone already is no error."""
         channel, ts = external_id.partition(":")[0], ts_of(external_id)
+        is_file = external_id.startswith(_FILE)
 
         async def call() -> Any:
-            if external_id.startswith(_FILE):
+            if is_file:
                 return await self._client.files_delete(file=external_id.split(":")[1])
             return await self._client.chat_delete(channel=channel, ts=ts)
 
         try:
-            await surely(call, what="relay remove")
+            await surely(call, what="relay remove", gate=self._budget.gate(UNSHARE if is_file else DELETE))
         except Refused as error:
             if error.refusal not in _GONE:
                 raise
@@ -128,7 +132,7 @@ class HandoffRooms:
             stand = _files(await self._newest(channel, thread, since))
             return next(({"files": [file]} for file in stand if file.get("name") == name), None)
 
-        uploaded = await surely(call, what="relay file", done=done)
+        uploaded = await surely(call, what="relay file", done=done, gate=self._budget.gate(UPLOAD))
         return str(uploaded["files"][0]["id"])
 
     async def _post(self, channel: str, thread: str | None, post: Post, nonce: str, view: HandoffView) -> str:
@@ -144,7 +148,7 @@ class HandoffRooms:
             stand = await self._newest(channel, thread, since)
             return next((message for message in stand if _nonce_of(message) == nonce), None)
 
-        return str((await _first_taken(post, view, make, done))["ts"])
+        return str((await _first_taken(post, view, make, self._budget.gate(POST, channel), done))["ts"])
 
     async def _left(self, channel: str, thread: str | None, view: HandoffView) -> list[Json]:
         """What stands there since it was asked for, the newest of it."""
@@ -161,7 +165,8 @@ class HandoffRooms:
             return await client.conversations_replies(ts=thread, **asked)
 
         try:
-            return list((await surely(ask, what="look-up")).get("messages") or ())
+            gate = self._budget.gate(HISTORY if thread is None else REPLIES)
+            return list((await surely(ask, what="look-up", gate=gate)).get("messages") or ())
         except Refused as error:
             log.warning("What stands there cannot be read.", action="thread_unread", reason=str(error))
             return []
@@ -272,13 +277,13 @@ def _target(view: HandoffView) -> Target:
 
 
 async def _first_taken(
-    post: Post, view: HandoffView, call: Callable[[Json], Awaitable[Any]], done: Done | None = None
+    post: Post, view: HandoffView, call: Callable[[Json], Awaitable[Any]], gate: Gate, done: Done | None = None
 ) -> Json:
     """What Slack answers to the first form of the message that it takes. Raises Refused with the last one's reason."""
     refused: Refused | None = None
     for body in bodies(post.text, _buttons(post, view)):
         try:
-            return await surely(lambda body=body: call(body.arguments), what="relay", done=done)  # type: ignore[misc]
+            return await surely(lambda body=body: call(body.arguments), what="relay", gate=gate, done=done)  # type: ignore[misc]
         except Refused as error:
             refused = error
             if error.refusal not in _ABOUT_THE_BODY:

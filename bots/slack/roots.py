@@ -53,5 +53,6 @@ class Roots:
     def _writer(self, workspace: str, channel: str) -> Writer:
         target = Target(channel=channel, thread="", team=team_of(workspace))
         since = f"{time.time() - _LOOKED_BACK_S:.6f}"
-        thread = Thread(self._client, channel, target.thread, since=since)
-        return Writer(self._client, SendBudget(self._service, target.team), target, thread)
+        budget = SendBudget(self._service, target.team)
+        thread = Thread(self._client, budget, channel, None, since=since)
+        return Writer(self._client, budget, target, thread)

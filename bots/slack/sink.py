@@ -8,7 +8,7 @@ is asked of it by the id that it returned.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from time import monotonic
 
@@ -16,7 +16,7 @@ import structlog
 
 from bots.delivery import Chunk, ReplySink
 from bots.slack.bodies import Body, bodies
-from bots.slack.budget import APPEND, PLACEHOLDER, POST, START, STOP, UPDATE, SendBudget
+from bots.slack.budget import APPEND, START, STOP, UPDATE, SendBudget
 from bots.slack.controls import answered_blocks, streaming_blocks
 from bots.slack.fitting import markdown_fits
 from bots.slack.pace import Pace
@@ -27,6 +27,7 @@ from bots.slack.thread import Thread
 from bots.slack.wire import Json, Refused, Unsure
 from bots.slack.wording import escaped, harmless, settled
 from bots.slack.writer import Writer
+from bots.splitting import split
 from bots.texts import text
 from core.history import TurnView
 
@@ -75,7 +76,7 @@ class SlackSink(ReplySink):
     """A ReplySink of one Turn."""
 
     max_chars: int | None = MAX_CHARS
-    max_chunks: int | None = MAX_CHUNKS
+    max_chunks: int | None = MAX_CHUNKS  # None once Slack has refused a file
 
     def __init__(
         self,
@@ -100,6 +101,8 @@ class SlackSink(ReplySink):
         self._plain: set[str] = set()  # messages that are known to be no open streams
         self._growing: set[str] = set()  # those of them that grow all the same
         self._shared: set[str] = set()  # the names of files that this sink has put there
+        self._replaced: dict[str, str] = {}  # messages that Slack changes no more, and what stands there for them
+        self._told: set[str] = set()  # the nonces of what was told
         self._way: _Way | None = None
         self._looks_first = turn.state.ended  # a bot that ended may have told its end
 
@@ -111,9 +114,8 @@ class SlackSink(ReplySink):
         """Whether there is room for an answer that is not complete: for a stream, or for a placeholder."""
         if self._way is None and self._may_stream(chunk) and await self._send_budget.spare(START):
             self._way = _Way.STREAM
-        if self._way is None and await self._send_budget.spare(PLACEHOLDER):
-            placed = await self._send_budget.spare(POST, self._target.channel)
-            self._way = _Way.PLACEHOLDER if placed else None
+        if self._way is None and await self._send_budget.spare_placeholder(self._target.channel):
+            self._way = _Way.PLACEHOLDER
         return self._way is not None
 
     async def send(self, chunk: Chunk) -> str:
@@ -129,17 +131,22 @@ class SlackSink(ReplySink):
                 return await self._start(chunk)
             except Refused as error:
                 log.info("No stream can be had.", action="stream_refused", reason=str(error))
+                ts, _ = await self._new(self._bodies(chunk), chunk.nonce)
+                self._growing.add(ts)
+                return message_id(self._target.channel, ts)
         return await self._post(chunk, placed=way is _Way.PLACEHOLDER)
 
-    async def edit(self, external_id: str, chunk: Chunk) -> None:
-        """Give the message another text, or take it for final."""
-        began, ts = monotonic(), ts_of(external_id)
+    async def edit(self, external_id: str, chunk: Chunk) -> str | None:
+        """Give the message another text, or take it for final; the id of the one that replaces it where Slack refuses."""
+        began, ts = monotonic(), self._standing(external_id)
         await (self._finish(ts, chunk) if chunk.final else self._grow(ts, chunk))
         self._pace.note(monotonic() - began)
+        now = self._standing(external_id)
+        return None if now == ts_of(external_id) else message_id(self._target.channel, now)
 
     async def remove(self, external_id: str) -> None:
         """Take a message away; one that is gone already is no error."""
-        ts = ts_of(external_id)
+        ts = self._standing(external_id)
         if ts in self._streams:
             await self._close(ts)
         try:
@@ -152,11 +159,19 @@ class SlackSink(ReplySink):
 
     async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
         """Tell a sentence in the thread, once."""
-        if self._looks_first and await self._thread.find(nonce) is not None:
+        if nonce in self._told or (self._looks_first and await self._thread.find(nonce) is not None):
             return
         await self._status.over()
         plain = Body({"markdown_text": harmless(sentence)}), Body({"text": escaped(sentence)})
         await self._first_taken(plain, lambda arguments: self._writer.post(arguments, nonce))
+        self._told.add(nonce)
+
+    def _standing(self, external_id: str) -> str:
+        """The message, or the one that replaced it."""
+        ts = ts_of(external_id)
+        while ts in self._replaced:
+            ts = self._replaced[ts]
+        return ts
 
     # New messages
 
@@ -172,16 +187,23 @@ class SlackSink(ReplySink):
         return message_id(self._target.channel, ts)
 
     async def _post(self, chunk: Chunk, *, placed: bool) -> str:
+        chunk, file = await self._with_file(chunk)
+        offered = self._bodies(chunk) if chunk.final else self._placeholders(chunk)
+        ts, whole = await self._new(offered, chunk.nonce, placed=placed)
+        await self._attach(chunk, file, whole=whole)
+        return message_id(self._target.channel, ts)
+
+    async def _new(self, offered: Iterable[Body], nonce: str, *, placed: bool = False) -> tuple[str, bool]:
+        """A new message: its `ts`, and whether all of the words are in it."""
         ts = ""
 
         async def post(arguments: Json) -> None:
             nonlocal ts
-            ts = await self._writer.post(arguments, chunk.nonce, placed=placed)
+            ts = await self._writer.post(arguments, nonce, placed=placed)
 
-        whole = await self._first_taken(self._bodies(chunk) if chunk.final else self._placeholders(chunk), post)
+        whole = await self._first_taken(offered, post)
         self._plain.add(ts)
-        await self._attach(chunk, whole=whole)
-        return message_id(self._target.channel, ts)
+        return ts, whole
 
     # While it grows
 
@@ -196,7 +218,10 @@ class SlackSink(ReplySink):
             await self._close(ts)
             self._growing.add(ts)
         if ts in self._growing and await self._send_budget.spare(UPDATE, keep=_UPDATES_KEPT):
-            await self._update(ts, chunk)
+            try:
+                await self._update(ts, chunk)
+            except Refused as error:
+                log.info("A preview is left out.", action="preview_refused", reason=str(error))
 
     async def _append(self, ts: str, stream: _Stream, chunk: Chunk) -> None:
         words = settled(chunk.text)
@@ -206,6 +231,8 @@ class SlackSink(ReplySink):
         try:
             await self._writer.append(ts, more)
         except (Refused, Unsure) as error:
+            if isinstance(error, Refused) and error.limited:
+                return  # the next preview has its words as well
             self._note_end(ts, error)
             if not _is_stopped(error):
                 await self._close(ts)
@@ -217,17 +244,38 @@ class SlackSink(ReplySink):
         """Let this message end where it is, and another stream follow it, before Slack ends this one."""
         if not stream.full and chunk.index + 1 < MAX_CHUNKS and await self._send_budget.spare(START):
             self._way, stream.full = _Way.STREAM, True
-            earlier = [*self.cuts, *[MAX_CHARS] * chunk.index][: chunk.index]
-            self.cuts = (*earlier, max(_LEAST_CUT, len(chunk.text)))
+            self.cuts = (*self._cuts_before(chunk), max(_LEAST_CUT, len(chunk.text)))
 
     # At its end
 
     async def _finish(self, ts: str, chunk: Chunk) -> None:
         whole, left = True, ts not in self._plain and ts not in self._streams
+        chunk, file = await self._with_file(chunk, left=left)
         if not await self._stop(ts, chunk):
             await self._close(ts)
-            whole = await self._update(ts, chunk)
-        await self._attach(chunk, whole=whole, left=left)
+            try:
+                whole = await self._update(ts, chunk)
+            except Refused as error:
+                log.warning("A message cannot be changed.", action="update_refused", reason=str(error))
+                whole = await self._replace(ts, chunk, left=left)
+        await self._attach(chunk, file, whole=whole, left=left)
+
+    async def _replace(self, ts: str, chunk: Chunk, *, left: bool) -> bool:
+        """Another message in the place of one that Slack does not change, once; whether all of the words are in it.
+
+        `left`: a process that ended has written the message, and may have replaced it. Raises Refused.
+        """
+        nonce, whole = f"{chunk.nonce}-new", True
+        now = await self._thread.find(nonce) if left else None
+        if now is None or now == ts:
+            now, whole = await self._new(self._bodies(chunk), nonce)
+        self._plain.add(now)
+        self._replaced[ts] = now
+        try:
+            await self._writer.delete(ts)
+        except Refused as error:
+            log.info("What was replaced stays.", action="replaced_stays", reason=str(error))
+        return whole
 
     async def _stop(self, ts: str, chunk: Chunk) -> bool:
         """End a stream with the rest of its text; False where that cannot be, or it is none."""
@@ -236,17 +284,39 @@ class SlackSink(ReplySink):
         if stream is None or more is None or not markdown_fits(words, self._controls(chunk)):
             return False
         try:
-            placed = await self._send_budget.spare(STOP)
-            if more and not placed and await self._send_budget.spare(APPEND):
-                await self._writer.append(ts, more)  # the end waits for its place with everything there to read
-                more = ""
-            await self._writer.stop(ts, more, self._controls(chunk), chunk.nonce, placed=placed)
+            if not await self._stopped_at_once(ts, more, chunk):
+                more = await self._appended(ts, more)
+                await self._writer.stop(ts, more, self._controls(chunk), chunk.nonce)
         except (Refused, Unsure) as error:
             self._note_end(ts, error)
             return False
         self._streams.pop(ts)
         self._plain.add(ts)
         return True
+
+    async def _stopped_at_once(self, ts: str, more: str, chunk: Chunk) -> bool:
+        """Whether the stream could be ended without a wait."""
+        if not await self._send_budget.spare(STOP):
+            return False
+        try:
+            await self._writer.stop(ts, more, self._controls(chunk), chunk.nonce, at_once=True)
+        except Refused as error:
+            if error.limited:
+                return False
+            raise
+        return True
+
+    async def _appended(self, ts: str, more: str) -> str:
+        """Let the end wait for its place with everything there to read; what could not be shown."""
+        if not more or not await self._send_budget.spare(APPEND):
+            return more
+        try:
+            await self._writer.append(ts, more)
+        except Refused as error:
+            if error.limited:
+                return more
+            raise
+        return ""
 
     def _note_end(self, ts: str, error: Refused | Unsure) -> None:
         """A stream ends before its time; after some refusals it is none already."""
@@ -267,20 +337,63 @@ class SlackSink(ReplySink):
             log.debug("It was no stream.", action="stream_ended", reason=str(error))
 
     async def _update(self, ts: str, chunk: Chunk) -> bool:
-        return await self._first_taken(self._bodies(chunk), lambda arguments: self._writer.update(ts, arguments))
+        async def update(arguments: Json) -> None:
+            await self._writer.update(ts, arguments, preview=not chunk.final)
 
-    async def _attach(self, chunk: Chunk, *, whole: bool, left: bool = False) -> None:
-        """What is too long for messages, as a file below its beginning, once.
+        return await self._first_taken(self._bodies(chunk), update)
+
+    # A file below its beginning, or more messages where Slack takes none
+
+    async def _with_file(self, chunk: Chunk, *, left: bool = False) -> tuple[Chunk, str | None]:
+        """The chunk with its file's id: Slack has that before a message promises it. Without, where it takes no file."""
+        if chunk.whole is None:
+            return chunk, None
+        file = await self._upload(chunk, chunk.whole, left=left)
+        if self.max_chunks is not None:
+            return chunk, file
+        return replace(chunk, text=split(chunk.whole, self.max_chars, self.cuts)[chunk.index], whole=None), None
+
+    async def _upload(self, chunk: Chunk, content: str, *, left: bool) -> str | None:
+        """The file's id; None where Slack has it already, or takes none.
 
         `left`: a process that ended has written the message, and may have come as far as the file.
         """
-        content = chunk.whole if chunk.whole is not None or whole else chunk.text
-        name = f"{chunk.nonce}.md"
-        if content is None or not chunk.final or name in self._shared:
+        name = _file_of(chunk)
+        if name in self._shared or self.max_chunks is None:
+            return None
+        if left and await self._thread.has_file(name):
+            self._shared.add(name)
+            return None
+        try:
+            return await self._writer.upload(name, content.encode())
+        except Refused as error:
+            self._do_without_files(error)
+            return None
+
+    async def _attach(self, chunk: Chunk, file: str | None, *, whole: bool, left: bool = False) -> None:
+        """Show the file, once; also of a text that no message holds all of."""
+        if not chunk.final:
             return
-        if not (left and await self._thread.has_file(name)):
-            await self._writer.share(name, _FILE_TITLE, content.encode())
-        self._shared.add(name)
+        if not whole and chunk.whole is None:
+            file = await self._upload(chunk, chunk.text, left=left)
+        if file is not None:
+            try:
+                await self._writer.share(file, _FILE_TITLE)
+                self._shared.add(_file_of(chunk))
+            except Refused as error:
+                self._do_without_files(error)
+        if not whole and self.max_chunks is None:
+            self.cuts = self._cuts_before(chunk)
+            self.max_chars = max(_LEAST_CUT, len(chunk.text) // 2)
+
+    def _do_without_files(self, error: Refused) -> None:
+        """Let what is too long for the usual number of messages come in more of them."""
+        log.warning("A file is refused.", action="file_refused", reason=str(error))
+        self.max_chunks = None
+
+    def _cuts_before(self, chunk: Chunk) -> tuple[int, ...]:
+        """What the messages before this one hold at most."""
+        return (*self.cuts, *[self.max_chars or MAX_CHARS] * chunk.index)[: chunk.index]
 
     # What a message holds
 
@@ -301,7 +414,9 @@ class SlackSink(ReplySink):
         raise refused
 
     def _bodies(self, chunk: Chunk) -> Iterable[Body]:
-        return bodies(chunk.text, self._controls(chunk), rest=text("rest_in_file", self._turn.language))
+        has_file = chunk.final and self.max_chunks is not None
+        rest = text("rest_in_file", self._turn.language) if has_file else "…"
+        return bodies(chunk.text, self._controls(chunk), rest=rest)
 
     def _placeholders(self, chunk: Chunk) -> Iterable[Body]:
         """What stands there until the whole answer does: with buttons, or as bare words."""
@@ -319,6 +434,11 @@ class SlackSink(ReplySink):
 
     def _fits(self, words: str) -> bool:
         return markdown_fits(words, answered_blocks(self._turn.turn_id, self._turn.language))
+
+
+def _file_of(chunk: Chunk) -> str:
+    """The file's name, by which it is known again."""
+    return f"{chunk.nonce}.md"
 
 
 def _is_stopped(error: Refused | Unsure) -> bool:

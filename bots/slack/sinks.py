@@ -51,7 +51,7 @@ class Sinks:
         target = self._target(turn)
         send_budget = SendBudget(self._service, target.team)
         since, is_known = _since(turn, target), self._knows(turn, target)
-        thread = Thread(self._client, target.channel, target.thread, since=since, is_known=is_known)
+        thread = Thread(self._client, send_budget, target.channel, target.thread, since=since, is_known=is_known)
         writer = Writer(self._client, send_budget, target, thread)
         with ExitStack() as stack:
             pace = Pace(self._budgets, target.team, stack)

@@ -1,4 +1,7 @@
-"""Speaker: sentences of the bot's own, which are no answers: refusals, what a command says, a file for one person."""
+"""Speaker: sentences of the bot's own, which are no answers: refusals, what a command says, a file for one person.
+
+Waits in the workspace's lines, as answers do, and says nothing twice where that can be found out.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,13 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from bots.slack.budget import ALONE, POST, PRIVATE, SendBudget
 from bots.slack.fitting import TEXT_CHARS
 from bots.slack.mrkdwn import texts
 from bots.slack.targets import Target
 from bots.slack.thread import Thread, metadata
-from bots.slack.wire import CALL_TIMEOUT_S, Done, Json, Refused, surely
+from bots.slack.uploads import Uploads
+from bots.slack.wire import CALL_TIMEOUT_S, Json, Refused, surely
 from bots.slack.wording import harmless
 from bots.splitting import split
 
@@ -30,23 +35,26 @@ File = tuple[str, bytes]
 
 
 class Speaker:
-    """One per bot process."""
+    """One per workspace. Its `budget` is the workspace's."""
 
-    def __init__(self, client: AsyncWebClient) -> None:
-        self._client = client
+    def __init__(self, client: AsyncWebClient, budget: SendBudget) -> None:
+        self._client, self.budget = client, budget
+        self._uploads = Uploads(client, budget)
 
     async def reply(self, target: Target, words: str, file: File | None = None) -> None:
         """Say it in the thread, in as many messages as it takes."""
-        await self._say({"channel": target.channel, "thread_ts": target.thread}, words, file)
+        await self._say(target.channel, target.thread, words, file)
 
     async def in_private(self, user: str, words: str, file: File | None = None) -> None:
         """Say it in somebody's DM with the bot."""
         try:
-            opened = await surely(lambda: self._client.conversations_open(users=user), what="private")
+            opened = await surely(
+                lambda: self._client.conversations_open(users=user), what="private", gate=self.budget.gate(PRIVATE)
+            )
         except Refused as error:
             log.warning("Nobody can be told in private.", action="private_refused", reason=str(error))
             return
-        await self._say({"channel": opened["channel"]["id"]}, words, file)
+        await self._say(opened["channel"]["id"], None, words, file)
 
     async def only_to(
         self, channel: str, user: str, words: str, thread: str | None = None, *, reply_url: str = ""
@@ -69,6 +77,7 @@ class Speaker:
             await surely(
                 lambda piece=piece: self._client.chat_postEphemeral(markdown_text=harmless(piece), **where),  # type: ignore[misc]
                 what="ephemeral",
+                gate=self.budget.gate(ALONE),
             )
 
     async def _replied(self, url: str, words: str) -> bool:
@@ -86,33 +95,31 @@ class Speaker:
             return False
         return True
 
-    async def _say(self, where: dict[str, Any], words: str, file: File | None) -> None:
+    async def _say(self, channel: str, thread_ts: str | None, words: str, file: File | None) -> None:
+        thread = Thread(self._client, self.budget, channel, thread_ts, since=f"{time.time() - _LOOKED_BACK_S:.6f}")
         try:
             for piece in split(words, MAX_CHARS):
-                await self._post(where, piece)
+                await self._post(thread, piece)
             if file is not None:
                 name, content = file
-                await surely(lambda: self._client.files_upload_v2(content=content, filename=name, **where), what="file")
+                await self._uploads.share(await self._uploads.upload(name, content), name, thread)
         except Refused as error:
             log.warning("A reply cannot be sent.", action="reply_refused", reason=str(error))
 
-    async def _post(self, where: dict[str, Any], words: str) -> None:
+    async def _post(self, thread: Thread, words: str) -> None:
         nonce = f"said-{secrets.token_hex(8)}"
 
         async def call() -> Any:
             return await self._client.chat_postMessage(
-                markdown_text=harmless(words), metadata=metadata(nonce), unfurl_links=False, unfurl_media=False, **where
+                channel=thread.channel,
+                thread_ts=thread.ts,
+                markdown_text=harmless(words),
+                metadata=metadata(nonce),
+                unfurl_links=False,
+                unfurl_media=False,
             )
-
-        await surely(call, what="reply", done=self._looks_for(nonce, **where))
-
-    def _looks_for(self, nonce: str, channel: str, thread_ts: str | None = None) -> Done | None:
-        """What looks a sentence up that may have been said; outside of a thread nothing can."""
-        if thread_ts is None:
-            return None
-        thread = Thread(self._client, channel, thread_ts, since=f"{time.time() - _LOOKED_BACK_S:.6f}")
 
         async def done() -> Json | None:
             return None if await thread.find(nonce) is None else {}
 
-        return done
+        await surely(call, what="reply", done=done, gate=self.budget.gate(POST, thread.channel))

@@ -1,4 +1,5 @@
-"""Thread: what of ours stands in one thread of Slack, to be looked up where it is not known whether a call was done.
+"""Thread: what of ours stands in one thread, or in a channel beside its threads, to be looked up where it is not known
+whether a call was done.
 
 A message is known again by the nonce in its metadata, a file by its id or name. A stream cannot carry a nonce before its
 end: it is a message of ours that the ledger does not know. Reads from the question on, page by page, since new apps get
@@ -13,6 +14,7 @@ from typing import Any
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bots.slack.budget import HISTORY, REPLIES, SendBudget
 from bots.slack.wire import Json, Refused, surely
 
 log = structlog.get_logger(__name__)
@@ -30,12 +32,19 @@ async def _known(ts: str) -> bool:
 
 
 class Thread:
-    """One per answer. `since`: the `ts` after which it is read. Without a `ts` it is the channel outside of threads."""
+    """One per answer. `ts`: its root, None for the channel outside of threads; `since`: the `ts` after which it is read."""
 
     def __init__(
-        self, client: AsyncWebClient, channel: str, ts: str, *, since: str, is_known: IsKnown = _known
+        self,
+        client: AsyncWebClient,
+        budget: SendBudget,
+        channel: str,
+        ts: str | None,
+        *,
+        since: str,
+        is_known: IsKnown = _known,
     ) -> None:
-        self._client, self._channel, self._ts = client, channel, ts
+        self._client, self._budget, self.channel, self.ts = client, budget, channel, ts
         self._since, self._is_known = since, is_known
         self._bot_id: str | None = None
 
@@ -66,32 +75,27 @@ class Thread:
         return any(name in {file.get("id"), file.get("name")} for file in files)
 
     async def _ours(self) -> list[Json]:
-        """What we wrote in the thread since the question, the oldest first; nothing where Slack does not say."""
+        """What we wrote there since the question, the oldest first; nothing where Slack does not say."""
         ours, cursor = list[Json](), ""
+        gate = self._budget.gate(REPLIES if self.ts else HISTORY)
         try:
             bot_id = await self._bot()
             while True:
-                page = await surely(lambda cursor=cursor: self._page(cursor), what="look-up")  # type: ignore[misc]
+                page = await surely(lambda cursor=cursor: self._page(cursor), what="look-up", gate=gate)  # type: ignore[misc]
                 ours += [message for message in page.get("messages") or () if message.get("bot_id") == bot_id]
                 cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
                 if not cursor:
                     ours.sort(key=lambda message: float(message["ts"]))  # a channel comes the newest first
-                    return [message for message in ours if message["ts"] != self._ts]
+                    return [message for message in ours if message["ts"] != self.ts]
         except Refused as error:
             log.warning("The thread cannot be read.", action="thread_unread", reason=str(error))
             return []
 
     async def _page(self, cursor: str) -> Any:
-        asked: Json = {
-            "channel": self._channel,
-            "oldest": self._since,
-            "include_all_metadata": True,
-            "limit": _PAGE,
-            "cursor": cursor or None,
-        }
-        if not self._ts:
-            return await self._client.conversations_history(**asked)
-        return await self._client.conversations_replies(ts=self._ts, **asked)
+        asked: Json = {"oldest": self._since, "include_all_metadata": True, "limit": _PAGE, "cursor": cursor or None}
+        if self.ts is None:
+            return await self._client.conversations_history(channel=self.channel, **asked)
+        return await self._client.conversations_replies(channel=self.channel, ts=self.ts, **asked)
 
     async def _bot(self) -> str:
         if self._bot_id is None:

@@ -27,7 +27,8 @@ Done = Callable[[], Awaitable[Json | None]]
 CALL_TIMEOUT_S = 30.0
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
-LIMITED = frozenset({"ratelimited", "rate_limited"})
+_RATE_LIMITED = "ratelimited"
+_LIMITED = frozenset({_RATE_LIMITED, "rate_limited"})
 _BROKEN = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout", "unreadable"})
 
 OUTSIDE = frozenset({"not_in_channel", "channel_not_found"})
@@ -35,11 +36,16 @@ OUTSIDE = frozenset({"not_in_channel", "channel_not_found"})
 
 
 class Refused(DeliveryFailed):
-    """Slack does not take the call, and never will. `refusal` is Slack's own code."""
+    """Slack does not take the call, and never will, or not within what is waited. `refusal` is Slack's own code."""
 
     def __init__(self, refusal: str) -> None:
         super().__init__(f"Slack refuses: {refusal}")
         self.refusal = refusal
+
+    @property
+    def limited(self) -> bool:
+        """Whether Slack would take it later, from whoever has the patience."""
+        return self.refusal in _LIMITED
 
 
 class Unanswered(Refused):
@@ -67,31 +73,28 @@ async def surely(
     tries: int | None = None,
     done: Done | None = None,
     gate: Gate | None = None,
+    patient: bool = True,
 ) -> Json:
     """What Slack answers, asked until it takes the call, or so many times, then Unanswered. Raises Refused where it never will.
 
-    `done` is asked after a failure that may have come too late; without it, twice is no harm.
+    `done` is asked after a failure that may have come too late; without it, twice is no harm. Where it is too much for
+    Slack, whoever is not `patient` hears so at once.
     """
     retry_s, tried = _FIRST_RETRY_S, 0
     while True:
         if gate is not None:
             await gate.wait()
-        wait_s, limited = retry_s, False
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 answer = await call()
                 return dict(answer.data)
-        except SlackApiError as error:
-            reason = _code(error.response)
-            limited = _status(error.response) == 429 or reason in LIMITED
-            if not limited and _status(error.response) < 500 and reason not in _BROKEN:
-                raise Refused(reason) from error
-            wait_s = max(wait_s, _retry_after(error.response))
         except (SlackClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            reason = str(error) or repr(error)
-        tried += 1
+            reason, limited, told_s = _failure(error)
+        tried, wait_s = tried + 1, max(retry_s, told_s)
         if limited and gate is not None:
             await gate.refused(wait_s)
+        if limited and not patient:
+            raise Refused(_RATE_LIMITED)
         if tried == tries:
             raise Unanswered(reason)
         log.warning("Slack is asked again.", action="slack_retry", what=what, reason=reason, wait_s=wait_s)
@@ -105,6 +108,24 @@ async def surely(
 async def cannot_be_known() -> Json | None:
     """A `Done` for what leaves no trace that could be looked up. Raises Unsure."""
     raise Unsure
+
+
+def _failure(error: Exception) -> tuple[str, bool, float]:
+    """Why a call failed that may go well later, whether it was too much for Slack, and how many seconds that asks to wait.
+
+    Raises Refused for one that never will.
+    """
+    match error:
+        case SlackApiError(response=response):
+            reason = _code(response)
+        case aiohttp.ClientResponseError():  # of a server that is given the bytes of a file
+            reason, response = f"HTTP {error.status}", error
+        case _:
+            return str(error) or repr(error), False, 0.0
+    limited = _status(response) == 429 or reason in _LIMITED
+    if not limited and _status(response) < 500 and reason not in _BROKEN:
+        raise Refused(reason) from error
+    return reason, limited, _retry_after(response)
 
 
 def _status(response: Any) -> int:

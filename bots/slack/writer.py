@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bots.slack.budget import APPEND, DELETE, POST, SHARE, START, STOP, UPDATE, UPLOAD, SendBudget
+from bots.slack.budget import APPEND, DELETE, POST, START, STOP, UPDATE, SendBudget
 from bots.slack.targets import Target
 from bots.slack.thread import Thread, metadata
+from bots.slack.uploads import Uploads
 from bots.slack.wire import Gate, Json, Refused, cannot_be_known, surely
 
 _GONE = frozenset({"message_not_found", "channel_not_found", "thread_not_found"})
@@ -25,6 +25,7 @@ class Writer:
 
     def __init__(self, client: AsyncWebClient, budget: SendBudget, target: Target, thread: Thread) -> None:
         self._client, self._budget, self._target, self._thread = client, budget, target, thread
+        self._uploads = Uploads(client, budget)
 
     # Messages
 
@@ -48,13 +49,15 @@ class Writer:
         gate = self._gate(POST, self._target.channel, placed=placed)
         return str((await surely(call, what="post", done=done, gate=gate))["ts"])
 
-    async def update(self, ts: str, arguments: Json) -> None:
-        """Another text for a message that is no open stream."""
+    async def update(self, ts: str, arguments: Json, *, preview: bool = False) -> None:
+        """Another text for a message that is no open stream. Of a `preview` the place in line is the caller's to have, and
+        no limit is waited for.
+        """
 
         async def call() -> Any:
             return await self._client.chat_update(channel=self._target.channel, ts=ts, parse="none", **arguments)
 
-        await surely(call, what="update", gate=self._budget.gate(UPDATE))
+        await surely(call, what="update", gate=self._gate(UPDATE, placed=preview), patient=not preview)
 
     async def delete(self, ts: str) -> None:
         """Take a message away; one that is gone already is no error."""
@@ -71,7 +74,7 @@ class Writer:
     # Streams
 
     async def start(self, words: str) -> str:
-        """A message that is a stream; its `ts`. The place in line is the caller's to have."""
+        """A message that is a stream; its `ts`. The place in line is the caller's to have, and no limit is waited for."""
 
         async def call() -> Any:
             return await self._client.chat_startStream(
@@ -86,21 +89,29 @@ class Writer:
             ts = await self._thread.find_stream(words)
             return None if ts is None else {"ts": ts}
 
-        return str((await surely(call, what="start", done=done, gate=self._gate(START, placed=True)))["ts"])
+        gate = self._gate(START, placed=True)
+        return str((await surely(call, what="start", done=done, gate=gate, patient=False))["ts"])
 
     async def append(self, ts: str, more: str) -> None:
-        """More of a stream. The place in line is the caller's to have. Raises Unsure where it may be there or not."""
+        """More of a stream. The place in line is the caller's to have, and no limit is waited for.
+
+        Raises Unsure where it may be there or not.
+        """
         await surely(
             lambda: self._client.chat_appendStream(channel=self._target.channel, ts=ts, markdown_text=more),
             what="append",
             done=cannot_be_known,
             gate=self._gate(APPEND, placed=True),
+            patient=False,
         )
 
     async def stop(
-        self, ts: str, more: str = "", blocks: list[Json] | None = None, nonce: str = "", *, placed: bool = False
+        self, ts: str, more: str = "", blocks: list[Json] | None = None, nonce: str = "", *, at_once: bool = False
     ) -> None:
-        """The end of a stream. Once more it is refused, so that nothing is there twice."""
+        """The end of a stream. Once more it is refused, so that nothing is there twice.
+
+        `at_once`: the caller has a place in line, and no limit is waited for.
+        """
 
         async def call() -> Any:
             return await self._client.chat_stopStream(
@@ -111,7 +122,7 @@ class Writer:
                 metadata=metadata(nonce) if nonce else None,
             )
 
-        await surely(call, what="stop", gate=self._gate(STOP, placed=placed))
+        await surely(call, what="stop", gate=self._gate(STOP, placed=at_once), patient=not at_once)
 
     def _gate(self, method: str, channel: str = "", *, placed: bool) -> Gate:
         gate = self._budget.gate(method, channel)
@@ -119,35 +130,13 @@ class Writer:
 
     # Files
 
-    async def share(self, name: str, title: str, content: bytes) -> None:
-        """A file in the thread."""
-        file_id = await self._upload(name, content)
+    async def upload(self, name: str, content: bytes) -> str:
+        """The id of a file that nobody sees yet."""
+        return await self._uploads.upload(name, content)
 
-        async def call() -> Any:
-            return await self._client.files_completeUploadExternal(
-                files=[{"id": file_id, "title": title}],
-                channel_id=self._target.channel,
-                thread_ts=self._target.thread,
-            )
-
-        async def done() -> Json | None:
-            return {} if await self._thread.has_file(file_id) else None
-
-        await surely(call, what="file", done=done, gate=self._budget.gate(SHARE))
-
-    async def _upload(self, name: str, content: bytes) -> str:
-        """Bring the bytes to Slack, where nobody sees them yet."""
-
-        async def call() -> Any:
-            ticket = await self._client.files_getUploadURLExternal(filename=name, length=len(content))
-            async with (
-                aiohttp.ClientSession() as session,
-                session.post(str(ticket["upload_url"]), data=content, proxy=self._client.proxy) as answer,
-            ):
-                answer.raise_for_status()
-            return ticket
-
-        return str((await surely(call, what="upload", gate=self._budget.gate(UPLOAD)))["file_id"])
+    async def share(self, file_id: str, title: str) -> None:
+        """Show it in the thread."""
+        await self._uploads.share(file_id, title, self._thread)
 
 
 class _Placed:

@@ -20,6 +20,7 @@ from bots.slack import budget, errands, sink, sinks, status, wire
 from bots.slack.budget import APPEND, DELETE, POST, SHARE, START, STOP, UPDATE, SendBudget
 from bots.texts import text
 from core.database import Database
+from core.errors import DatabaseUnavailable
 from core.models import Delivery as Ledger
 from core.models import Turn
 from core.service import Service
@@ -264,6 +265,28 @@ async def test_a_process_that_is_killed_at_every_step_at_once(
         await eventually(lambda: all(delivery.delivered for delivery in deliveries))
     for delivery in deliveries:
         delivery.check()
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_an_apology_is_told_once_where_sql_is_away_just_then(
+    bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    delivery, noted, away = Delivery(new_dm(acme), worker, database, SHORT), bot.service.mark_delivered, [True]
+
+    async def mark(turn_id: int, fence: int) -> bool:
+        if away and away.pop():
+            raise DatabaseUnavailable
+        return await noted(turn_id, fence)
+
+    monkeypatch.setattr(bot.service, "mark_delivered", mark)
+    await delivery.ask()
+    await delivery.channel.until(LINES[0].strip())
+    assert delivery.channel.person is not None
+    await acme.stop_session(delivery.channel.person, delivery.channel.messages[0])
+    await eventually(lambda: delivery.delivered)
+    await bot.settled()
+    assert not away and [answer.read for answer in delivery.channel.answers].count(text("stopped")) == 1
 
 
 @pytest.mark.usefixtures("_quick")

@@ -6,14 +6,22 @@ What Slack does to streams is in `test_streams.py`, the way of events in `test_c
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+from time import monotonic
+
 import pytest
 
-from bots.slack import server, sink, sinks, wire
-from bots.slack.budget import POST, SHARE, START, UPDATE, SendBudget
+from bots.slack import budget, server, sink, sinks, wire
+from bots.slack.budget import APPEND, POST, RATES, SHARE, START, STOP, UPDATE, SendBudget
+from bots.slack.budget import UPLOAD as ANNOUNCE
 from bots.slack.manifest import INSTALL_PATH
 from bots.slack.pace import APPENDS_PER_S
+from bots.texts import text
+from core.rates import Rate
 from core.service import Service
 from core.settings import Settings
+from core.values import Place
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 from tests.bots.slack.conftest import Bot, by_oauth
 from tests.bots.slack.standin.browser import install
@@ -157,8 +165,11 @@ WRITES = ("chat.startStream", "chat.appendStream", "chat.stopStream", POST, UPDA
 LIMITED = (
     *WRITES, "files.getUploadURLExternal", "users.info", "assistant.threads.setStatus", "agents.sessions.setStatus",
     "assistant.threads.setSuggestedPrompts", "views.publish", "views.open", "chat.postEphemeral", "conversations.open",
-    "conversations.replies",
+    "conversations.replies", UPLOAD, "assistant.threads.setTitle",
 )  # fmt: skip
+"""All that is called but for what installs the app (`test_installing.py`) and hands over (`test_handoff.py`)."""
+
+RETRY_AFTER_S = 6
 
 
 class TestLimits:
@@ -166,38 +177,113 @@ class TestLimits:
         self, bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, general: Channel,
         ann: User, gate: Gate,
     ) -> None:  # fmt: skip
-        begin, end = Gate(), Gate()
-        worker.script |= {"slow": [begin, "alpha ", gate, "beta ", end, "omega"], "long": LONG}
-        slow, short, long, gone = (new_dm(acme, name) for name in ("Cleo", "Dan", "Eve", "Fay"))
+        begin, middle, end = Gate(), Gate(), Gate()
+        worker.script |= {
+            "posted": [begin, "alpha ", middle, "omega"], "slow": ["alpha ", gate, "beta ", end, "omega"], "long": LONG,
+        }  # fmt: skip
+        posted, slow, short, long, gone = (new_dm(acme, name) for name in ("Al", "Cleo", "Dan", "Eve", "Fay"))
         for method in LIMITED:
             slack.faults.add(method, 429)
+        slack.faults.add("agents.sessions.setStatus", "not_allowed", times=1_000)  # a thread's title is what is left
         await acme.open_home(ann)
         await acme.open_home(ann, "messages")
-        await ask(slow, "slow")
+        await ask(posted, "posted")
         await slack.until(lambda: ("assistant.threads.setStatus", 429) in slack.faults.struck)
         begin.set()
+        await posted.until("alpha")
+        middle.set()
+        await ask(slow, "slow")
         await slow.until("alpha")
         gate.set()
-        await slow.until("beta")
+        await slack.until(lambda: ("chat.appendStream", 429) in slack.faults.struck)
         end.set()
         await slow.until("omega")
         await use_up_streams(service, acme)
-        await ask(short, "short")
-        await ask(long, "long")
-        await ask(gone, "gone")
-        await short.until("You said: short")
-        await gone.until("You said: gone")
+        for dm, words in ((short, "short"), (long, "long"), (gone, "gone")):
+            await ask(dm, words)
+            await slack.deliveries.until_over()
+            await bot.settled()
         await gone.delete(gone.messages[0])
         await acme.press(ann, short.answers[0], "pajama_rate", "👎")
-        await acme.slash(ann, general, "/pajama", "help")
-        await acme.slash(ann, general, "/pajama", "privacy export")
+        for command in ("help", "privacy export"):
+            await acme.slash(ann, general, "/pajama", command)
+            await bot.settled()
         await acme.shortcut(ann, await general.say(ann, "shall we meet?"), "pajama_summarise")
         await general.until("shall we meet?")
         await slack.until(lambda: {method for method, _ in slack.faults.struck} >= set(LIMITED))
         await bot.settled()
-        assert reads(slow) == ["alpha beta omega"] and reads(short) == ["You said: short"] and gone.answers == []
+        assert reads(posted) == ["alpha omega"] and reads(slow) == ["alpha beta omega"]
+        assert reads(short) == ["You said: short"] and gone.answers == []
         assert [file.content.decode() for answer in long.answers for file in answer.files] == ["".join(LONG)]
         assert len(long.answers) == sink.MAX_CHUNKS + 1
+        impatient = {method for method, _ in slack.limits.impatient}
+        assert impatient <= {"users.info"}, "nobody waits to be told who somebody is: each is asked about once"
+
+    @pytest.mark.parametrize("method", [START, APPEND])
+    async def test_a_preview_that_is_too_much_keeps_nobody_waiting(
+        self, bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, ann: User, gate: Gate, method: str
+    ) -> None:
+        dm, end, began = acme.dm(ann), Gate(), monotonic()
+        worker.script["slow"] = ["alpha ", gate, "beta ", end, "omega"]
+        slack.faults.add(method, 429, retry_after_s=RETRY_AFTER_S)
+        await ask(dm, "slow")
+        await dm.until("alpha")
+        gate.set()
+        await slack.until(lambda: slack.faults.struck)
+        end.set()
+        await dm.until("omega")
+        assert monotonic() - began < RETRY_AFTER_S
+        await bot.settled()
+        assert reads(dm) == ["alpha beta omega"] and slack.limits.impatient == []
+
+    async def test_an_end_that_waits_for_its_turn_can_be_read_before(
+        self, bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, ann: User, gate: Gate,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(sinks, "APPENDS_PER_S", 0.01)  # no preview shows it
+        dm = acme.dm(ann)
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        slack.faults.add(STOP, 429, retry_after_s=2)
+        await ask(dm, "slow")
+        await dm.until("alpha")
+        gate.set()
+        await dm.until("omega")
+        assert dm.answers[0].streaming
+        await bot.settled()
+        assert [(answer.read, answer.streaming) for answer in dm.answers] == [("alpha omega", False)]
+        assert slack.limits.impatient == []
+
+    async def test_updates_come_at_the_rate_that_slack_takes(
+        self, bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        every_s = 1.0
+        monkeypatch.setitem(budget.RATES, UPDATE, Rate(1, every_s))
+        await use_up_streams(service, acme)
+        dms = [new_dm(acme, f"Person {number}") for number in range(3)]
+        for dm in dms:
+            await ask(dm, "hello")
+        await slack.until(lambda: all(reads(dm) == ["You said: hello"] for dm in dms))
+        came = [request.at for request in slack.requests_to(UPDATE)]
+        assert len(came) == len(dms) and all(later - earlier > every_s / 2 for earlier, later in pairwise(came))
+
+    async def test_a_preview_takes_one_place_in_line(
+        self, bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, ann: User,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        """Of three places a preview may take one; a second for the same call would leave none for the end."""
+        monkeypatch.setitem(budget.RATES, UPDATE, Rate(2, 600.0))
+        monkeypatch.setattr(sink, "_UPDATES_KEPT", 1)
+        dm, gate = acme.dm(ann), Gate()
+        worker.script["slow"] = ["alpha ", gate, "beta ", end := Gate(), "omega"]
+        slack.faults.add(START, "not_allowed")
+        await ask(dm, "slow")
+        await dm.until("alpha")
+        gate.set()
+        await dm.until("beta")
+        end.set()
+        await dm.until("omega")
+        assert len(slack.requests_to(UPDATE)) == 2
 
 
 class TestWrites:
@@ -232,6 +318,66 @@ class TestWrites:
         await slack.until(lambda: slack.faults.struck)
         await bot.settled()
         assert [len(answer.files) for answer in acme.dm(ann).answers] == [0] * sink.MAX_CHUNKS + [1]
+
+    @pytest.mark.parametrize(
+        ("method", "refusal"),
+        [(ANNOUNCE, "file_uploads_disabled"), (UPLOAD, 413), (SHARE, "file_uploads_disabled")],
+    )
+    async def test_what_slack_takes_no_file_of_comes_in_more_messages(
+        self, bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, ann: User, method: str,
+        refusal: int | str,
+    ) -> None:  # fmt: skip
+        worker.script["long"] = LONG
+        slack.faults.add(method, refusal, times=1_000)
+        dm = acme.dm(ann)
+        await ask(dm, "long")
+        await dm.until(LONG[-1].strip())
+        await bot.settled()
+        assert "".join("".join(reads(dm)).split()) == "".join("".join(LONG).split())
+        assert [bool(answer.blocks and answer.blocks[-1]["type"] == "actions") for answer in dm.answers] == [
+            answer is dm.answers[-1] for answer in dm.answers
+        ]
+        shown = [words for answer in dm.answers for words in answer.revisions if text("rest_in_file") in words]
+        assert not shown or method == SHARE
+        await dm.delete(dm.messages[0])
+        await dm.until(lambda: not dm.answers)
+
+    async def test_what_no_message_holds_and_no_file_is_cut_smaller(
+        self, bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, ann: User
+    ) -> None:
+        whole = "a < b && c\n" * 900
+        worker.script["table"] = [whole]
+        slack.faults.add(ANNOUNCE, "file_uploads_disabled", times=1_000)
+        dm = acme.dm(ann)
+        await ask(dm, "table")
+        await slack.until(lambda: "".join(reads(dm)).count("b && c") == 900)
+        await bot.settled()
+        assert len(dm.answers) > 1 and not any("…" in words for words in reads(dm))
+
+    @pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "placeholder"])
+    @pytest.mark.parametrize("refusal", ["edit_window_closed", "cant_update_message", "message_not_found"])
+    async def test_a_message_that_slack_does_not_change_is_replaced(
+        self, bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, ann: User, gate: Gate,
+        refusal: str, streamed: bool,
+    ) -> None:  # fmt: skip
+        dm = acme.dm(ann)
+        if not streamed:
+            await use_up_streams(service, acme)
+        worker.script["slow"] = ["alpha ", gate, "omega"]
+        slack.faults.add(UPDATE, refusal, times=1_000)
+        await ask(dm, "slow")
+        await dm.until("alpha" if streamed else "Thinking")
+        slack.streams.life_s = 0.0
+        gate.set()
+        await dm.until("omega")
+        await bot.settled()
+        (answer,) = dm.answers
+        assert answer.read == "alpha omega" and len(slack.requests_to("chat.delete")) == 1
+        await dm.react(ann, answer, "+1")
+        await bot.settled()
+        place = Place(platform="slack", workspace=acme.id, conversation=dm.id)
+        turn = await service.turn_of_message("slack", acme.id, f"{dm.id}:{answer.ts}")
+        assert turn is not None and turn.place == place
 
     @pytest.mark.parametrize("refusal", ["invalid_blocks", "msg_blocks_too_long", "msg_too_long"])
     @pytest.mark.parametrize("method", [START, POST])
@@ -307,6 +453,8 @@ class TestWorkspacesThatFlood:
         await slack.until(lambda: all(reads(dm) == ["You said: hello"] for dm in dms))
         await bot.settled()
         assert slack.limits.exceeded == []
+        started = Counter(request.team_id for request in slack.requests_to(START))
+        assert all(RATES[START].most / 2 < started[team.id] for team in teams)
         assert len(slack.requests_to(START)) < len(dms)  # the others came whole
 
     async def test_one_that_slack_holds_up_holds_up_nobody_else(

@@ -113,10 +113,12 @@ async def desk(
 
 class TestHandoff(HandoffContract):
     async def test_in_a_channel_the_notice_leads_to_the_question_and_pings_nobody(
-        self, desk: Desk, acme: Team, general: Channel, ann: User, service: Service
+        self, desk: Desk, slack: StandInSlack, acme: Team, general: Channel, ann: User, service: Service
     ) -> None:
+        slack.faults.add("chat.getPermalink", 429)
         question = await general.say(ann, "<@BOT> /human <!channel> help")
         await self.staff_read(desk, f"archives/{general.id}/p{question.ts.replace('.', '')}")
+        assert slack.faults.struck == [("chat.getPermalink", 429)] and slack.limits.impatient == []
         await general.until(lambda: [answer.thread_ts for answer in general.answers] == [question.ts])
         await desk.press(Button.CLAIM)
         await general.say(ann, "are you there?", thread=question)
@@ -125,9 +127,10 @@ class TestHandoff(HandoffContract):
         await general.until(lambda: any("I am" in answer.read for answer in general.answers))
 
     async def test_a_long_transcript_is_a_file_that_goes_with_what_it_quotes(
-        self, desk: Desk, worker: ScriptedWorker
+        self, desk: Desk, slack: StandInSlack, worker: ScriptedWorker
     ) -> None:
         worker.script["tell me"] = ["a long answer. " * 200]
+        slack.faults.add("files.delete", 429)
         await desk.say("tell me")
         await self.person_reads(desk, "a long answer.")
         await desk.settled()
@@ -139,6 +142,7 @@ class TestHandoff(HandoffContract):
         assert sum(words.count("a long answer.") for words in desk.staff_read()) == 200, "once"
         await desk.say("/privacy forget")
         await desk.until(lambda: not any("a long answer" in words for words in desk.staff_read()))
+        assert slack.faults.struck == [("files.delete", 429)] and slack.limits.impatient == []
 
     async def test_a_slash_command_asks_too_and_is_told_to_the_asker_alone(
         self, desk: Desk, acme: Team, general: Channel, ann: User

@@ -72,6 +72,16 @@ async def test_each_workspace_is_answered_with_its_own_token_and_nobody_is_asked
     assert wrote == {(team.id, team.bot_token) for team in (acme, brick)}
 
 
+async def test_an_installation_that_is_too_much_for_slack_is_made_once_more(
+    bot: Bot, worker: ScriptedWorker, slack: StandInSlack, settings: Settings, acme: Team
+) -> None:
+    slack.faults.add("oauth.v2.access", 429)
+    page = await visit(settings, acme)
+    assert page.status != 200 and INSTALL_PATH in page.text
+    assert (await visit(settings, acme)).status == 200
+    await ask(acme, "hello")
+
+
 async def test_the_page_speaks_the_browsers_language(bot: Bot, settings: Settings) -> None:
     url, headers = f"{settings.slack_public_url}{INSTALL_PATH}", {"Accept-Language": "zh-CN,zh;q=0.9"}
     async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as answer:

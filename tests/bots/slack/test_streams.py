@@ -17,10 +17,13 @@ from tests.bots.slack.conftest import Bot
 from tests.bots.slack.standin.channel import Channel
 from tests.bots.slack.standin.people import User
 from tests.bots.slack.standin.server import StandInSlack
+from tests.bots.slack.standin.streams import LIFE_S
 from tests.bots.slack.standin.team import Team
 
 PARAGRAPHS = [f"Paragraph {number} has a few words.\n\n" for number in range(8)]
 WHOLE = "".join(PARAGRAPHS).strip()
+PREVIEW_S = 30.0
+"""How long it may be from one preview to the next, where many stream."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +63,9 @@ async def write_slowly(
 
 
 class TestASecondStream:
+    def test_it_is_due_well_before_slack_ends_the_first(self) -> None:
+        assert sink.STREAM_FOR_S + PREVIEW_S < LIFE_S
+
     async def test_it_goes_on_before_slack_ends_the_first(
         self, bot: Bot, worker: ScriptedWorker, slack: StandInSlack, dm: Channel, ann: User,
         monkeypatch: pytest.MonkeyPatch,
@@ -197,8 +203,9 @@ class TestWhatSlackDoesNotTake:
     ) -> None:  # fmt: skip
         await use_up(service, acme, START)
         slack.faults.add("chat.update", refusal, times=times)
-        worker.script["short"] = ["**Bold** words"]
-        await dm.say(ann, "short")
+        (gate,) = await write_slowly(dm, worker, ann, ["**Bold** ", "words"])
+        await dm.until("Thinking")
+        gate.set()
         await dm.until("*Bold* words")
         await bot.settled()
         (answer,) = dm.answers

@@ -42,6 +42,7 @@ class Api:
         grant = self._slack.tokens.grants.get(call.request.token or "")
         if grant is not None and grant.team is not None:
             call.request.team_id = grant.team.id
+        self._slack.limits.note_call(call.request.method, call.request.team_id or "", call.text("channel"))
         fault = self._slack.faults.take(call.request.method, call.request.team_id)
         if fault is not None and not fault.work_done:
             response = await self.fail(fault, call)
@@ -95,7 +96,7 @@ class Api:
         team_id = call.request.team_id or ""
         wait_s = self._slack.limits.take(method.name, method.tier, team_id, call.text("channel"))
         if wait_s is not None:
-            raise too_many(wait_s)
+            raise self._too_many(call, wait_s)
 
     async def fail(self, fault: Fault, call: Call) -> web.Response:
         """Answer badly."""
@@ -109,13 +110,18 @@ class Api:
                 await self._stopping.wait()
                 return web.Response(status=500)
             case 429:
-                refusal = too_many(fault.retry_after_s)
+                refusal = self._too_many(call, fault.retry_after_s)
                 return self._finish(call, 429, refusal.document(), refusal.headers)
             case int(status):
                 call.request.status, call.request.error = status, f"HTTP {status}"
                 return web.Response(status=status, text=f"<html>{status}</html>", content_type="text/html")
             case code:
                 return self._finish(call, 200, {"ok": False, "error": code}, {})
+
+    def _too_many(self, call: Call, retry_after_s: int) -> ApiError:
+        request = call.request
+        self._slack.limits.note_refusal(request.method, request.team_id or "", call.text("channel"), retry_after_s)
+        return too_many(retry_after_s)
 
     def _finish(self, call: Call, status: int, document: Json, headers: dict[str, str]) -> web.Response:
         request = call.request

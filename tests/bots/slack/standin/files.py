@@ -97,9 +97,16 @@ class FileServer:
         """The second step: the bytes, bare or as a form's file."""
         team_id, file_id = http.match_info["team"], http.match_info["file"]
         request = self._record(UPLOAD, http, team_id, file_id)
+        self._slack.limits.note_call(UPLOAD, team_id, None)
         fault = self._slack.faults.take(UPLOAD, team_id)
+        response = None if fault is not None and not fault.work_done else await self._keep(http, request)
         if fault is not None:
             return await self._slack.api.fail(fault, Call(self._slack, http, request))
+        assert response is not None
+        return response
+
+    async def _keep(self, http: web.Request, request: Request) -> web.Response:
+        team_id, file_id = http.match_info["team"], http.match_info["file"]
         file = self._slack.teams[team_id].files[file_id]
         content = await _uploaded(http)
         if len(content) != file.announced_length:

@@ -54,19 +54,22 @@ class Limits:
         if not self.enabled:
             return None
         if method == POSTING:
-            key = f"{method} {channel_id}", team_id
             wait_s = self._take_post(team_id, channel_id or "")
         else:
-            key = method, team_id
-            wait_s = self._take_call(key, self._allowed(method, tier))
+            wait_s = self._take_call((method, team_id), self._allowed(method, tier))
         if wait_s is None:
             return None
-        if self._clock.now() < self._refused_until.get(key, 0.0):
-            self.impatient.append((method, team_id))
         self.exceeded.append((method, team_id))
-        retry_after_s = math.ceil(wait_s) if self.retry_after_s is None else self.retry_after_s
-        self._refused_until[key] = self._clock.now() + retry_after_s
-        return retry_after_s
+        return math.ceil(wait_s) if self.retry_after_s is None else self.retry_after_s
+
+    def note_call(self, method: str, team_id: str, channel_id: str | None) -> None:
+        """A call comes, whatever becomes of it."""
+        if self._clock.now() < self._refused_until.get(_key(method, team_id, channel_id), 0.0):
+            self.impatient.append((method, team_id))
+
+    def note_refusal(self, method: str, team_id: str, channel_id: str | None, retry_after_s: int) -> None:
+        """A call was refused, by these limits or by a fault: none is to come for so long."""
+        self._refused_until[_key(method, team_id, channel_id)] = self._clock.now() + retry_after_s
 
     def _allowed(self, method: str, tier: int | None) -> int | None:
         if method in self.by_method:
@@ -96,3 +99,8 @@ class Limits:
             return (1 - bucket.tokens) / rate
         bucket.tokens -= 1
         return None
+
+
+def _key(method: str, team_id: str, channel_id: str | None) -> tuple[str, str]:
+    """What is refused together: a method in a workspace, posts in a channel."""
+    return (f"{method} {channel_id}" if method == POSTING else method), team_id
