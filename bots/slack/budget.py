@@ -101,25 +101,29 @@ class SendBudget:
         except QueueUnavailable:
             return  # whoever was refused waits in any case
 
-    def gate(self, method: str, channel: str = "") -> MethodGate:
-        """The line of one method."""
-        return MethodGate(self, method, channel)
+    def gate(self, method: str, channel: str = "", *, placed: bool = False) -> MethodGate:
+        """The line of one method; `placed`: for a call whose place in line is taken already."""
+        return MethodGate(self, method, channel, placed)
 
     def _name(self, method: str, channel: str = "") -> str:
         where = f"{self._team}-{channel}" if method in _BY_CHANNEL else self._team
         return f"slack-{method}-{where}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MethodGate:
-    """A `wire.Gate`: the line of one method, and of one channel where that counts."""
+    """A `wire.Gate`: the line of one method, and of one channel where that counts. `placed`: the next call has its place."""
 
     budget: SendBudget
     method: str
     channel: str
+    placed: bool = False
 
     async def wait(self) -> None:
         """Wait in line."""
+        if self.placed:
+            self.placed = False
+            return
         await self.budget.wait(self.method, self.channel)
 
     async def refused(self, for_s: float) -> None:

@@ -29,7 +29,8 @@ class Chats:
     async def entitle(self, target: Target, words: str) -> None:
         """Name a chat by its first question, in the list of chats: an agent's session, else an assistant's thread."""
         title = title_of(words)
-        if not title or not await SendBudget(self._service, target.team).spare(SESSION):
+        budget = SendBudget(self._service, target.team)
+        if not title or not await budget.spare(SESSION):
             return
 
         async def session() -> Any:
@@ -43,9 +44,9 @@ class Chats:
                 channel_id=target.channel, thread_ts=target.thread, title=title
             )
 
-        for call in (session, thread):
+        for call, gate in ((session, budget.gate(SESSION, placed=True)), (thread, None)):
             try:
-                await surely(call, what="title", tries=1)
+                await surely(call, what="title", tries=1, gate=gate)
             except Refused as error:
                 log.info("A chat gets no title.", action="title_refused", reason=str(error))
                 if error.limited:

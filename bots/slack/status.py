@@ -127,7 +127,7 @@ class Session:
 
         try:
             async with asyncio.timeout(_LONGEST_CALL_S):
-                await surely(call, what="session", tries=1)
+                await surely(call, what="session", tries=1, gate=self._budget.gate(SESSION, placed=True))
         except (Refused, TimeoutError) as error:
             log.info("The session of a chat is left as it is.", action="session_refused", reason=str(error))
 

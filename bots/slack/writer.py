@@ -15,7 +15,7 @@ from bots.slack.budget import APPEND, DELETE, POST, START, STOP, UPDATE, SendBud
 from bots.slack.targets import Target
 from bots.slack.thread import Thread, metadata
 from bots.slack.uploads import Uploads
-from bots.slack.wire import Gate, Json, Refused, cannot_be_known, surely
+from bots.slack.wire import Json, Refused, cannot_be_known, surely
 
 _GONE = frozenset({"message_not_found", "channel_not_found", "thread_not_found"})
 
@@ -46,7 +46,7 @@ class Writer:
             ts = await self._thread.find(nonce)
             return None if ts is None else {"ts": ts}
 
-        gate = self._gate(POST, self._target.channel, placed=placed)
+        gate = self._budget.gate(POST, self._target.channel, placed=placed)
         return str((await surely(call, what="post", done=done, gate=gate))["ts"])
 
     async def update(self, ts: str, arguments: Json, *, preview: bool = False) -> None:
@@ -57,7 +57,7 @@ class Writer:
         async def call() -> Any:
             return await self._client.chat_update(channel=self._target.channel, ts=ts, parse="none", **arguments)
 
-        await surely(call, what="update", gate=self._gate(UPDATE, placed=preview), patient=not preview)
+        await surely(call, what="update", gate=self._budget.gate(UPDATE, placed=preview), patient=not preview)
 
     async def delete(self, ts: str) -> None:
         """Take a message away; one that is gone already is no error."""
@@ -89,7 +89,7 @@ class Writer:
             ts = await self._thread.find_stream(words)
             return None if ts is None else {"ts": ts}
 
-        gate = self._gate(START, placed=True)
+        gate = self._budget.gate(START, placed=True)
         return str((await surely(call, what="start", done=done, gate=gate, patient=False))["ts"])
 
     async def append(self, ts: str, more: str) -> None:
@@ -101,7 +101,7 @@ class Writer:
             lambda: self._client.chat_appendStream(channel=self._target.channel, ts=ts, markdown_text=more),
             what="append",
             done=cannot_be_known,
-            gate=self._gate(APPEND, placed=True),
+            gate=self._budget.gate(APPEND, placed=True),
             patient=False,
         )
 
@@ -122,11 +122,7 @@ class Writer:
                 metadata=metadata(nonce) if nonce else None,
             )
 
-        await surely(call, what="stop", gate=self._gate(STOP, placed=at_once), patient=not at_once)
-
-    def _gate(self, method: str, channel: str = "", *, placed: bool) -> Gate:
-        gate = self._budget.gate(method, channel)
-        return _Placed(gate) if placed else gate
+        await surely(call, what="stop", gate=self._budget.gate(STOP, placed=at_once), patient=not at_once)
 
     # Files
 
@@ -137,18 +133,3 @@ class Writer:
     async def share(self, file_id: str, title: str) -> None:
         """Show it in the thread."""
         await self._uploads.share(file_id, title, self._thread)
-
-
-class _Placed:
-    """A gate for a call whose place in line is taken already: only after a refusal it takes another."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate, self._again = gate, False
-
-    async def wait(self) -> None:
-        if self._again:
-            await self._gate.wait()
-        self._again = True
-
-    async def refused(self, for_s: float) -> None:
-        await self._gate.refused(for_s)
