@@ -104,9 +104,9 @@ async def deliver(service: Service, turn: TurnView, sink: ReplySink) -> TurnView
     DatabaseUnavailable; what was not noted is delivered by `Courier.resume`.
     """
     ledger = _Ledger(service, sink, turn)
-    if turn.fence:  # else nothing ever was an answer to it
-        await ledger.take_away()
     while True:
+        if turn.fence:  # else nothing ever was an answer to it
+            await ledger.take_away()
         async with aclosing(watch(service, turn.turn_id, known=turn, pace=sink.edit_interval_s)) as updates:
             async for update in updates:
                 if update.turn is None:
@@ -139,7 +139,7 @@ async def deliver_surely(service: Service, turn: TurnView, sink: ReplySink) -> N
 
 async def _give_up(service: Service, turn: TurnView) -> TurnView:
     """Note a Turn as delivered once it has ended, so that nobody tries to bring it to the platform again."""
-    while not await service.mark_delivered(turn.turn_id, turn.fence):
+    while not await service.mark_delivered(turn.turn_id, turn.fence, removed=None):
         async with aclosing(watch(service, turn.turn_id)) as updates:
             async for update in updates:
                 turn = update.turn or turn
@@ -149,7 +149,7 @@ async def _give_up(service: Service, turn: TurnView) -> TurnView:
 async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledger) -> bool:
     """Show what SQL holds as the end, with an apology where it is due, and note that the person has it.
 
-    False where the Turn was asked for again meanwhile.
+    False where the Turn was asked for again, or its question deleted, meanwhile.
     """
     answer = turn.answer
     if turn.purged and turn.state is TurnState.DONE:
@@ -164,7 +164,7 @@ async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledge
     elif turn.state is TurnState.CANCELLED and not turn.purged:  # of a question that is gone nothing is told
         await sink.notice(text("stopped", turn.language), notice_nonce(turn), quiet=True)
     await ledger.take_away()
-    noted = await service.mark_delivered(turn.turn_id, turn.fence)
+    noted = await service.mark_delivered(turn.turn_id, turn.fence, ledger.removed)
     if noted:
         log.info("A turn was delivered.", action="turn_delivered", turn_id=turn.turn_id, state=turn.state)
     return noted
@@ -189,7 +189,7 @@ class _Ledger:
         self._generation_id: int | None = None
         self._standing: list[_Standing] = []
         self._begun: set[int] = set()  # chunks that a process may have sent before it crashed
-        self._removed: set[str] = set()
+        self.removed: set[str] = set()
         self.took_away = False
         """Whether the question was deleted, or asked in other words, after something was an answer to it."""
 
@@ -234,15 +234,15 @@ class _Ledger:
         stale = await self._service.to_remove(self._turn_id)
         self.took_away = self.took_away or bool(stale)
         for external_id in stale:
-            if external_id in self._removed:
+            if external_id in self.removed:
                 continue
             try:
                 await self._sink.remove(external_id)
             except DeliveryFailed as error:
                 reason = str(error)
                 log.info("A message stays.", action="remove_refused", turn_id=self._turn_id, reason=reason)
-            self._removed.add(external_id)
-        self._standing = [each for each in self._standing if each.external_id not in self._removed]
+            self.removed.add(external_id)
+        self._standing = [each for each in self._standing if each.external_id not in self.removed]
 
     def _chunks(self, generation_id: int, words: str, *, final: bool, choices: tuple[Choice, ...]) -> list[Chunk]:
         pieces = split(words, self._sink.max_chars, self._sink.cuts)
@@ -295,4 +295,4 @@ class _Ledger:
     async def _remove_from(self, index: int) -> None:
         while len(self._standing) > index:
             await self._sink.remove(self._standing[-1].external_id)
-            self._removed.add(self._standing.pop().external_id)
+            self.removed.add(self._standing.pop().external_id)

@@ -7,6 +7,7 @@ Knows rows. When a chunk is sent and with which nonce is the bots' affair.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,10 +105,13 @@ def sent(session: Session, generation_id: int, chunk: int, external_id: str, now
         raise NotFound(f"Chunk {chunk} of generation {generation_id} was never begun.")
 
 
-def delivered(session: Session, turn_id: int, fence: int, now: datetime) -> Purged | None:
+def delivered(
+    session: Session, turn_id: int, fence: int, now: datetime, removed: Collection[str] | None = ()
+) -> Purged | None:
     """Note that the person has everything of the Turn, and nothing else of it, and purge it where they want nothing kept.
 
-    None where it was asked for again meanwhile.
+    `removed` are the messages that were taken away; None is whatever is to be. None is returned where it was asked for
+    again meanwhile, or where more is to be taken away since.
     """
     unwanted = purging.lock_unwanted(session, turn_id)
     found = session.scalar(
@@ -118,6 +122,9 @@ def delivered(session: Session, turn_id: int, fence: int, now: datetime) -> Purg
         execution_options={"synchronize_session": False},
     )
     if found is None:
+        return None
+    if removed is not None and not set(to_remove(session, turn_id)) <= set(removed):
+        session.execute(update(Turn).where(Turn.id == turn_id).values(delivered_at=None))
         return None
     session.execute(_REMOVED, {"of_turn": turn_id})
     return purging.purge(session, unwanted, now, keep_offers=True)

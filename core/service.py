@@ -396,9 +396,13 @@ class Service:
         """Note that a chunk stands on the platform. Raises NotFound where it was never begun."""
         await self._database.write(deliveries.sent, generation_id, chunk, external_id, _now())
 
-    async def mark_delivered(self, turn_id: int, fence: int) -> bool:
-        """Note that the person has everything of the Turn. False where it was asked for again meanwhile."""
-        purged = await self._database.write(deliveries.delivered, turn_id, fence, _now())
+    async def mark_delivered(self, turn_id: int, fence: int, removed: Collection[str] | None = ()) -> bool:
+        """Note that the person has everything of the Turn, and nothing else of it.
+
+        `removed` is what was taken away of `to_remove`; None: it is given up. False where the Turn was asked for again, or
+        its question deleted, meanwhile.
+        """
+        purged = await self._database.write(deliveries.delivered, turn_id, fence, _now(), removed)
         if purged is not None:
             await self._try_to_drop_copies(purged)
         return purged is not None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -222,6 +223,21 @@ class TestDelivering:
             await channel.until("alpha")
             await service.edit(turn.place, turn.event_id, "better")
         assert channel.shown() == ["You said: better"]
+
+    async def test_a_question_that_is_deleted_as_its_answer_is_noted_takes_it_away(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turn, mark = await ask(service, "hello"), service.mark_delivered
+
+        async def too_late(*given: Any) -> bool:
+            monkeypatch.undo()
+            await service.delete(turn.place, turn.event_id)
+            return await mark(*given)
+
+        monkeypatch.setattr(service, "mark_delivered", too_late)
+        await deliver(service, turn, ChannelSink(channel))
+        assert channel.shown() == [] and len(channel.removed) == 1
+        assert await service.waiting("discord") == []
 
 
 class TestCrashes:
