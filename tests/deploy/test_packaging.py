@@ -82,6 +82,8 @@ def test_every_requirement_is_pinned_within_its_range() -> None:
     pins = _pins()
     for extra in ("", *PROJECT["project"]["optional-dependencies"]):
         for requirement in _required(extra):
+            if extra == "peers" and str(requirement.specifier).startswith("=="):
+                continue  # pinned where it stands: what needs a compiler is not installed to make the pins
             assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
     assert pins["torch"] == "2.13.0"
 
