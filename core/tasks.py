@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-_CANCEL_AGAIN_S = 0.1
+_CANCEL_AGAIN_S = 3.0
+"""So long a task may take to close what it has open: another cancellation in the midst of that would leave it open."""
 
 
 async def end(*tasks: asyncio.Future[Any] | None) -> None:

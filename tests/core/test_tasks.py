@@ -21,6 +21,23 @@ async def test_a_task_that_swallows_a_cancellation_ends_too() -> None:
     assert task.cancelled()
 
 
+async def test_a_task_has_time_to_close_what_it_has_open() -> None:
+    closed, closing = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_close() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            closing.set()
+            await asyncio.sleep(0.3)
+            closed.set()
+
+    task = asyncio.create_task(slow_to_close())
+    await asyncio.sleep(0)
+    await end(task)
+    assert closing.is_set() and closed.is_set()
+
+
 async def test_what_it_ended_with_is_nobodys_concern() -> None:
     async def failing() -> None:
         raise ValueError

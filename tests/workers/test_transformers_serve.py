@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from core.values import FinishReason, TurnState
 from pajama.ports import free_port
-from tests.workers.generator_contract import BATCH, GREEDY, GeneratorContract, answer, until
+from tests.workers.generator_contract import BATCH, GREEDY, GeneratorContract, answer, collect, prompt, until
 from tests.workers.test_runtime import House, Valkey
 from tests.workers.tiny import CONTEXT
 from workers.engine.loop import EngineLoop
@@ -72,6 +72,11 @@ class TestTransformersServe(GeneratorContract):
     """It tells no context and counts no tokens; it makes one answer after another."""
 
     counts_exactly = False
+
+    def test_stats_tell_who_is_answered_and_who_waits(self, generator: Generator) -> None:
+        """Its answers are over sooner than they can be counted."""
+        collect(generator.generate(prompt("Hello"), GREEDY, request_id="a"))
+        assert generator.stats().running + generator.stats().waiting == 0 and generator.stats().tokens_per_s > 0
 
     @pytest.fixture
     def generator(self, serving: str, load: Callable[..., RemoteGenerator], model_folder: Path) -> RemoteGenerator:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given
@@ -274,10 +275,10 @@ async def test_an_apology_is_told_once_where_sql_is_away_just_then(
 ) -> None:  # fmt: skip
     delivery, noted, away = Delivery(new_dm(acme), worker, database, SHORT), bot.service.mark_delivered, [True]
 
-    async def mark(turn_id: int, fence: int) -> bool:
+    async def mark(*told: Any) -> bool:
         if away and away.pop():
             raise DatabaseUnavailable
-        return await noted(turn_id, fence)
+        return await noted(*told)
 
     monkeypatch.setattr(bot.service, "mark_delivered", mark)
     await delivery.ask()

@@ -118,6 +118,9 @@ def until_open(client: redis.Redis, prefix: str) -> None:
         time.sleep(0.01)
 
 
+STOPS_WITHIN_S = 60
+
+
 @contextmanager
 def served(settings: Settings) -> Iterator[str]:
     """The page of `settings`, served by an event loop in a thread of its own."""
@@ -129,14 +132,16 @@ def served(settings: Settings) -> Iterator[str]:
             up.set()
             await servers[0].serve(sockets=[listener])
 
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
     thread.start()
     up.wait()
     try:
         yield url_of(listener)
     finally:
         servers[0].stop()
-        thread.join()
+        thread.join(STOPS_WITHIN_S)
+        if thread.is_alive():
+            raise RuntimeError("The page does not stop.")
 
 
 @pytest.fixture
