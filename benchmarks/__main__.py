@@ -22,11 +22,11 @@ import psycopg
 import structlog
 from sqlalchemy import make_url
 
-from benchmarks import affinity, discord, engine, engine_plot, history, results, slack, spine, startup
+from benchmarks import affinity, discord, engine, engine_plot, history, model, results, slack, spine, startup
 from benchmarks.figures import HEAD, Figure
 
 POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
-PARTS = ("startup", "spine", "history", "discord", "slack", "engine", "affinity")
+PARTS = ("startup", "spine", "history", "discord", "slack", "engine", "affinity", "model")
 _SPINE_TARGETS = {"SQLite": (12.0, 40.0), "PostgreSQL": (18.0, None)}
 _PACKAGES = (
     "celery",
@@ -55,15 +55,20 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     load = os.getloadavg()[0]
     asked = [part for part in PARTS if part in given.parts] or list(PARTS)
-    measured = {part: list(_measure(part, quick=given.quick)) for part in asked}
-    figures = [figure for part in measured.values() for figure in part]
+    sys.stdout.write("" if given.json else f"{HEAD}\n")
+    measured: dict[str, list[Figure]] = {}
+    for part in asked:
+        measured[part] = []
+        for figure in _measure(part, quick=given.quick):
+            measured[part].append(figure)
+            sys.stdout.write("" if given.json else f"{figure.row()}\n")
+            sys.stdout.flush()
+        if given.record:  # as soon as it is there: a later part may fail
+            results.record({part: measured[part]}, _circumstances(load), PARTS)
+            engine_plot.draw(measured[part] if part == "engine" else [])
     if given.json:
-        sys.stdout.write(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
-    else:
-        sys.stdout.write("\n".join([HEAD, *(figure.row() for figure in figures)]) + "\n")
-    if given.record:
-        results.record(measured, _circumstances(load), PARTS)
-        engine_plot.draw(measured.get("engine", []))
+        figures = [asdict(figure) for part in measured.values() for figure in part]
+        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
 
 
 def _measure(part: str, *, quick: bool) -> Iterator[Figure]:
@@ -76,6 +81,8 @@ def _measure(part: str, *, quick: bool) -> Iterator[Figure]:
                 yield from discord.measure(folder, quick=quick)
             case "slack":
                 yield from slack.measure(folder, quick=quick)
+            case "model":
+                yield from model.measure(quick=quick)
             case "engine":
                 yield from engine.measure(folder, _databases(f"sqlite:///{folder / 'engine.db'}"), quick=quick)
             case _:

@@ -14,7 +14,7 @@ _INTRODUCTION = """\
 # Results
 
 Written by `python -m benchmarks --record`; not by hand. A ratio is the figure over its baseline of the same run. Outside
-of the part "engine", the engine is a source of tokens (the first at once, then 20 a second a stream, 4 for Discord and
+of the parts "engine" and "model", the engine is a source of tokens (the first at once, then 20 a second a stream, 4 for Discord and
 Slack), so that what is left is what Pajama itself costs. A part that a run leaves out keeps its figures.
 """
 _SECTION = re.compile(r"^## (\w+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
