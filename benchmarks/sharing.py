@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import statistics
 import sys
@@ -170,8 +169,8 @@ def _table(results: Sequence[Result]) -> Iterator[str]:
     """Mean ± sd over the seeds, and the difference to SlimPajama with the same seed."""
     languages = sorted({language for result in results for language in result.bits})
     heads = [f"{language}, bits/byte | … over SlimPajama's" for language in languages]
-    yield f"| arm | parameters | multiplications a token | seeds | {' | '.join(heads)} | training |"
-    yield "|---|---:|---:|---:|" + "---:|---:|" * len(languages) + "---:|"
+    yield f"| arm | parameters | multiplications a token | seeds | {' | '.join(heads)} |"
+    yield "|---|---:|---:|---:|" + "---:|---:|" * len(languages)
     own = {result.seed: result for result in results if result.arm == COMPARED[0]}
     for arm, runs in _by_arm(results):
         first = runs[0]
@@ -180,13 +179,12 @@ def _table(results: Sequence[Result]) -> Iterator[str]:
             cells.append(_spread([run.bits[language] for run in runs]))
             more = [run.bits[language] - own[run.seed].bits[language] for run in runs if run.seed in own]
             cells.append("" if arm == COMPARED[0] or not more else _spread(more, signed=True))
-        cells.append(f"{statistics.mean(run.seconds for run in runs) / 60:.0f} min")
         yield f"| {' | '.join(cells)} |"
 
 
 def _spread(values: Sequence[float], *, signed: bool = False) -> str:
-    sd = statistics.stdev(values) if len(values) > 1 else math.nan
-    return f"{statistics.mean(values):{'+' if signed else ''}.4f} ± {sd:.4f}"
+    sd = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{'+' if signed else ''}.4f}{sd}"
 
 
 def _plot(out: Path, results: Sequence[Result], target: Path) -> None:
