@@ -12,7 +12,6 @@ import json
 import shutil
 import statistics
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,9 +20,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from benchmarks.trainings import told
 from slimpajama import metrics
 from slimpajama.evaluation.bits import bits_per_byte, texts
-from slimpajama.options import TrainOptions, TrainProgress
+from slimpajama.options import TrainOptions
 from slimpajama.train import train
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -104,7 +104,7 @@ def _trained(arm: str, seed: int, given: argparse.Namespace) -> None:
         PRESET, given.data, folder, given.tokens, instruct_share=0.0, seed=seed, threads=given.threads, shape=ARMS[arm]
     )
     _take_tokens(given.out, folder)
-    model_folder = train(options, _told(arm, seed))
+    model_folder = train(options, told(f"{arm}, seed {seed}"))
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     bits = {
@@ -130,19 +130,6 @@ def _take_tokens(out: Path, folder: Path) -> None:
         for name in ("tokenizer", "tokens"):
             if not (folder / name).exists():
                 shutil.copytree(there.parent / name, folder / name)
-
-
-def _told(arm: str, seed: int) -> Any:
-    """A line a minute."""
-    due = [0.0]
-
-    def tell(progress: TrainProgress) -> None:
-        if time.monotonic() >= due[0]:
-            due[0] = time.monotonic() + 60
-            told = f"{progress.share:4.0%}, loss {progress.loss:.3f}, {progress.tokens_per_s:.0f} tokens/s"
-            sys.stderr.write(f"{arm}, seed {seed}: {told} {progress.held_out}\n")
-
-    return tell
 
 
 def _work(model: Any) -> int:

@@ -21,12 +21,13 @@ from typing import Any
 import torch
 import zstandard
 
+from benchmarks.trainings import told
 from slimpajama.checkpoints import load_model, load_tokenizer
 from slimpajama.configuration_slimpajama import SlimPajamaConfig
 from slimpajama.data import BadRows
 from slimpajama.evaluation.bits import bits_per_byte, texts
 from slimpajama.mixture import row_mixture
-from slimpajama.options import TrainOptions, TrainProgress
+from slimpajama.options import TrainOptions
 from slimpajama.slimming import CALIBRATION_TEXTS, heal, slim
 from slimpajama.train import train
 
@@ -144,7 +145,7 @@ def _unhealed(plan: Plan) -> tuple[Path, int]:
 def _healed(plan: Plan) -> tuple[Path, int]:
     config = json.loads((plan.slimmed / "config.json").read_text(encoding="utf-8"))
     if not config["healed"]:  # else it was stopped before it was measured
-        heal(str(plan.source), plan.slimmed, plan.data, plan.healing_tokens, on_progress=_told("healing"))
+        heal(str(plan.source), plan.slimmed, plan.data, plan.healing_tokens, on_progress=told("healing"))
     return plan.slimmed, plan.healing_tokens
 
 
@@ -163,20 +164,7 @@ def _from_scratch(plan: Plan) -> tuple[Path, int]:
 
 def _trained(plan: Plan, folder: Path, preset: str, shape: dict[str, Any], tokens: int) -> Path:
     options = TrainOptions(preset, plan.data, folder, tokens, instruct_share=0.0, threads=plan.threads, shape=shape)
-    return train(options, _told(folder.name))
-
-
-def _told(name: str) -> Callable[[TrainProgress], None]:
-    """A line a minute."""
-    due = [0.0]
-
-    def tell(progress: TrainProgress) -> None:
-        if time.monotonic() >= due[0]:
-            due[0] = time.monotonic() + 60
-            told = f"{progress.share:4.0%}, loss {progress.loss:.3f}, {progress.tokens_per_s:.0f} tokens/s"
-            sys.stderr.write(f"{name}: {told} {progress.held_out}\n")
-
-    return tell
+    return train(options, told(folder.name))
 
 
 def table_of(results: list[Result]) -> Iterator[str]:
