@@ -72,7 +72,11 @@ class Settings(BaseSettings):
     )
     trust_remote_code: bool = Field(False, description="Whether a model folder may bring Python code that is run.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        "auto",
+        description="Precision of the weights; `int8`, on a CPU that multiplies bfloat16: bfloat16 with large weights "
+        "rounded to 8 bits, for one conversation alone about twice as fast.",
+    )
     threads: Annotated[int, Field(ge=0)] = Field(
         0, description="CPU threads of the model; 0: one a core that it may use."
     )

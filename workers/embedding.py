@@ -22,6 +22,7 @@ import structlog
 from core.errors import ModelUnavailable
 from core.faq.embedding import Vectors
 from core.settings import Settings, variable
+from workers.passing import in_passing_thread
 
 log = structlog.get_logger(__name__)
 
@@ -54,10 +55,10 @@ class SentenceEmbedder:
     """A sentence-transformers model. Calls from many threads go through one at a time."""
 
     def __init__(self, name: str, *, device: str = "auto") -> None:
-        self._model = _load(name, None if device == "auto" else device)
+        self._model, fingerprint = in_passing_thread(lambda: _load(name, None if device == "auto" else device))
         self._lock = threading.Lock()
         self._learned = _learned_scripts(self._model.tokenizer)
-        self.revision = f"{name.rstrip('/').rpartition('/')[2][:80]}@{_fingerprint(self._model)}"
+        self.revision = f"{name.rstrip('/').rpartition('/')[2][:80]}@{fingerprint}"
         self._one = lru_cache(maxsize=1024)(self._encode_one)
         log.info(
             "The embedder is loaded.", action="embedder_loaded", embedder=self.revision, device=str(self._model.device)
@@ -86,23 +87,28 @@ class SentenceEmbedder:
         return self._encode([text])
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
+        def encode() -> Any:
+            return self._model.encode(
+                list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
+            )
+
         try:
             with self._lock:
-                vectors: Any = self._model.encode(
-                    list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
-                )
+                vectors = in_passing_thread(encode)
         except RuntimeError as error:  # no memory, or a device that went away
             raise ModelUnavailable(f"Texts cannot be embedded: {str(error).splitlines()[0]}") from error
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def _load(name: str, device: str | None) -> Any:
+def _load(name: str, device: str | None) -> tuple[Any, str]:
+    """The model and its fingerprint."""
     try:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        return SentenceTransformer(_place(name), device=device)
+        model = SentenceTransformer(_place(name), device=device)
+        return model, _fingerprint(model)
     except ModuleNotFoundError as error:
         raise ModelUnavailable(f"{_named(name)} needs pajama[faq]: {error.name} is not installed.") from error
     except _LOADING_ERRORS as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from core.errors import ModelUnavailable
 from core.settings import Settings, variable
 from workers import machine
+from workers.engine import packing
 from workers.engine.choice import make_engine
 from workers.engine.loop import EngineLoop
 from workers.engine.managed import ManagedEngine
 from workers.engine.prefixes import KvReuse
 from workers.generator import ModelInfo
 from workers.local_generator import LocalGenerator
+from workers.passing import in_passing_thread
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +56,10 @@ _LOADING_ERRORS = (
 
 def load_generator(settings: Settings) -> LocalGenerator:
     """Load the model that the settings name. Raises ModelUnavailable."""
+    return in_passing_thread(partial(_loaded, settings))
+
+
+def _loaded(settings: Settings) -> LocalGenerator:
     _check_engine(settings)
     set_threads(settings.threads)
     config = _load_config(settings)
@@ -99,6 +106,8 @@ def _check_engine(settings: Settings) -> None:
         raise ModelUnavailable(
             f"{variable('engine')}=transformers cannot make repeats less likely: set {variable('repetition_penalty')}=1."
         )
+    if settings.engine == "transformers" and settings.dtype == "int8":
+        raise ModelUnavailable(f"{variable('engine')}=transformers knows no {variable('dtype')}=int8: set another.")
 
 
 def _engine(settings: Settings, model: PreTrainedModel) -> EngineLoop:
@@ -117,6 +126,7 @@ def _engine(settings: Settings, model: PreTrainedModel) -> EngineLoop:
         context_tokens=context_tokens,
         kv_memory_mib=settings.kv_memory_mib,
         reuse=KvReuse(settings.kv_reuse),
+        int8=settings.dtype == "int8",
     )
 
 
@@ -241,6 +251,12 @@ def _device(name: str) -> torch.device:
 
 def _dtype(name: str, device: torch.device, config: Any) -> torch.dtype:
     """The precision, by itself one that the device multiplies. On a CPU bfloat16 pays only where the processor multiplies it and the model is large."""
+    if name == "int8":
+        if device.type != "cpu" or not packing.supported(torch.bfloat16):
+            raise ModelUnavailable(
+                f"{variable('dtype')}=int8 needs an x86 CPU that multiplies bfloat16, which {device} here is not: set auto."
+            )
+        return torch.bfloat16
     if name != "auto":
         dtype: torch.dtype = getattr(torch, name)
         return dtype

@@ -257,4 +257,4 @@ class _Worker:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)
+    os._exit(0)  # nothing needs closing yet, and the thread that loads the model could not be stopped

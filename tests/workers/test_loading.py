@@ -18,6 +18,7 @@ from core.settings import Settings
 from core.values import SamplingParams
 from slimpajama.names import CHECKPOINT
 from tests.workers.tiny import CONTEXT
+from workers.engine import packing
 from workers.generator import Finished
 from workers.loading import _dtype, cpu_precision, describe, load_generator
 
@@ -126,6 +127,19 @@ def test_a_folder_without_a_tokenizer_is_named(model_folder: Path, tmp_path: Pat
         ModelUnavailable, match=r"dumb cannot be loaded: its tokenizer is missing, e\.g\. tokenizer\.json\."
     ):
         load_generator(settings(folder))
+
+
+def test_int8_is_bfloat16_with_rounded_weights(model_folder: Path) -> None:
+    wanted = settings(model_folder, dtype="int8")
+    if not packing.supported(torch.bfloat16):
+        with pytest.raises(ModelUnavailable, match="PAJAMA_DTYPE=int8 needs an x86 CPU that multiplies bfloat16"):
+            load_generator(wanted)
+        return
+    assert "in bfloat16 on cpu" in describe(wanted)
+    generator = load_generator(wanted)
+    generator.close()
+    with pytest.raises(ModelUnavailable, match="PAJAMA_ENGINE=transformers knows no PAJAMA_DTYPE=int8"):
+        load_generator(settings(model_folder, dtype="int8", engine="transformers", repetition_penalty=1))
 
 
 def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_loaded(model_folder: Path, tmp_path: Path) -> None:

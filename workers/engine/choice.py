@@ -34,11 +34,12 @@ def make_engine(
     context_tokens: int,
     kv_memory_mib: int = 0,
     reuse: KvReuse = KvReuse.WORKSPACE,
+    int8: bool = False,
     price: Price | None = None,
 ) -> EngineLoop:
     """An engine for the model: on slots, or the plain one where it cannot be. Raises ModelUnavailable.
 
-    `price` says when tokens are guessed; by itself it is learnt.
+    `int8` rounds the large weights to bytes, on a CPU; `price` says when tokens are guessed; by itself it is learnt.
     """
     try:
         forward = SlotForward(model)
@@ -53,7 +54,7 @@ def make_engine(
             context_tokens=context_tokens,
             kv_tokens=_kv_tokens(plain, kv_memory_mib, max_batch_size * context_tokens) if plain.token_bytes else 0,
         )
-    _pack(model, forward)
+    _pack(model, forward, int8=int8)
     kv_tokens = _kv_tokens(forward, kv_memory_mib, _KEPT * max_batch_size * context_tokens)
     log.info("The model runs on slots.", action="engine_slots", kv_tokens=kv_tokens, token_bytes=forward.token_bytes)
     return SlotEngine(
@@ -89,9 +90,9 @@ def _refuse_batch(model: PreTrainedModel) -> None:
         raise ModelUnavailable(f"The angles of its {rotation!r} positions depend on the whole batch.")
 
 
-def _pack(model: PreTrainedModel, forward: SlotForward) -> None:
+def _pack(model: PreTrainedModel, forward: SlotForward, *, int8: bool) -> None:
     """Pack the model's linear layers where that can be, and there is memory for it, and it says the same."""
-    packing = Packing(model)
+    packing = Packing(model, int8=int8)
     if not len(packing):
         return
     if packing.bytes > _PACKED_SHARE * machine.free_bytes():
@@ -104,7 +105,7 @@ def _pack(model: PreTrainedModel, forward: SlotForward) -> None:
         packing.undo()
         log.warning("The weights cannot be packed.", action="not_packed", reason=str(error))
     else:
-        log.info("The weights are packed.", action="packed", layers=len(packing), bytes=packing.bytes)
+        log.info("The weights are packed.", action="packed", layers=len(packing), bytes=packing.bytes, int8=int8)
 
 
 def _kv_tokens(forward: SlotForward | ModelForward | ApartForward, kv_memory_mib: int, most: int) -> int:

@@ -20,6 +20,7 @@ from workers.engine.loop import EngineLoop, failure
 from workers.engine.manager import Manager, Output, Sizes
 from workers.engine.request import EngineFinish, EngineRequest, Request
 from workers.engine.row import Row
+from workers.passing import in_passing_thread
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +104,7 @@ class ManagedEngine(EngineLoop):
         self._leave(ends)
         self._manager.close()
         try:
-            self._manager = Manager(self._model, self._sizes)
+            self._manager = in_passing_thread(lambda: Manager(self._model, self._sizes))
         except Exception as error:  # tried again when the next one comes
             log.exception("No other manager can be begun.", action="manager_failed")
             while request := self._next_waiting():
