@@ -1,6 +1,7 @@
 """The engine against what people use instead, on a Llama of 120M parameters with random weights.
 
-All answer the same jobs in turn, again and again; a figure is the median of the runs. The precision is the one that a
+All answer the same jobs in turn, again and again, each in a process of its own; a figure is the median of the runs. The
+precision is the one that a
 worker would choose for this model here. Peers of the extra `peers` that are not installed are left out, said aloud.
 """
 
@@ -15,10 +16,9 @@ import torch
 from benchmarks.engine_conversation import stall, turns
 from benchmarks.engine_lookup import lookup
 from benchmarks.engine_memory import memory
-from benchmarks.engine_peers import copying, llama_120m
 from benchmarks.engine_rates import rates
 from benchmarks.engine_scale import FULL, QUICK
-from benchmarks.engine_shapes import bandwidth, sharing
+from benchmarks.engine_shapes import bandwidth, rounded, sharing
 from benchmarks.engine_whole import whole_path
 from benchmarks.figures import Figure
 from core.settings import Settings
@@ -32,14 +32,14 @@ def measure(folder: Path, databases: Iterable[tuple[str, str]], *, quick: bool) 
     scale = QUICK if quick else FULL
     set_threads(Settings().threads)
     dtype = cpu_precision(120_000_000)
-    model = llama_120m(dtype)
     name = f"120M {str(dtype).removeprefix('torch.')}, {torch.get_num_threads()} threads"
     for load in scale.loads:
-        yield from rates(model, folder, scale, load, name)
-    yield from lookup(copying(model), scale, name)
-    yield turns(model, scale, name)
-    yield stall(model, scale, name)
-    del model
+        yield from rates(dtype, folder, scale, load, name)
+    yield from lookup(dtype, scale, name)
+    yield turns(dtype, scale, name)
+    yield stall(dtype, scale, name)
+    if dtype is torch.bfloat16:
+        yield rounded(scale, name)
     if not scale.whole:
         sys.stderr.write(f"Left out with --quick: {_LEFT_OUT}.\n")
         return

@@ -1,4 +1,4 @@
-"""llama.cpp on the very same weights, in this process: its batch interface, and continuous batching as its server does it.
+"""llama.cpp on the very same weights: its batch interface, and continuous batching as its server does it.
 
 Knows llama-cpp-python and gguf, which only the extra `peers` installs; a model is measured only after its logits agree.
 """
@@ -20,6 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.engine_jobs import Job, Outcome, until
+from benchmarks.engine_peers import llama_120m
 
 _CHUNK = 512
 """Tokens of a pass at most."""
@@ -39,6 +40,13 @@ _NAMES = {
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
 }
+
+
+@contextmanager
+def llama_cpp(dtype: torch.dtype, folder: Path, batch: int, tokens: int) -> Iterator[LlamaCpp]:
+    """llama.cpp for `batch` jobs of `tokens` tokens each."""
+    with LlamaCpp.of(llama_120m(dtype), folder, batch, tokens) as made:
+        yield made
 
 
 def missing() -> str | None:

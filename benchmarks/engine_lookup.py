@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 
-from transformers import PreTrainedModel
+import torch
 
+from benchmarks.engine_apart import Apart
 from benchmarks.engine_jobs import Job, text
-from benchmarks.engine_peers import Ours, twin
+from benchmarks.engine_peers import copying_120m, ours
 from benchmarks.engine_scale import Scale
 from benchmarks.figures import Figure, median
-from workers.engine.lookup import Price
 from workers.engine.prefixes import KvReuse
 
 _RUNS = 3
@@ -20,23 +21,15 @@ _COPIED, _CHANGED = 64, 16
 """Tokens of a grounded answer; it differs from its passage in every so many."""
 
 
-class Never(Price):
-    """Nothing is guessed."""
-
-    def room(self, rows: int) -> int:
-        """None."""
-        return 0
-
-
-def lookup(model: PreTrainedModel, scale: Scale, name: str) -> Iterator[Figure]:
+def lookup(dtype: torch.dtype, scale: Scale, name: str) -> Iterator[Figure]:
     """The rate with guesses over that without, in turns: where answers copy, where they do not, where all misleads."""
     for batch in scale.guessing:
         rates: dict[tuple[str, bool], list[float]] = {}
         with ExitStack() as stack:
-            prices = {True: None, False: Never()}
+            make = partial(copying_120m, dtype)
             engines = {
-                guesses: stack.enter_context(Ours.of(twin(model), batch, 512 * batch, KvReuse.OFF, price))
-                for guesses, price in prices.items()
+                guesses: stack.enter_context(Apart.of(ours, make, batch, 512 * batch, KvReuse.OFF, guesses=guesses))
+                for guesses in (True, False)
             }
             for run in range(-1, _RUNS):  # the first to learn what steps cost
                 for kind, passage in _PASSAGES.items():

@@ -1,4 +1,7 @@
-"""Who answers the engine's benchmark: our engine, and what people use instead, on the same weights in one process."""
+"""Who answers the engine's benchmark: our engine, and what people use instead, on the same weights.
+
+`engine_apart` runs each in a process of its own; the functions at the end make them there.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +29,7 @@ from workers.engine.choice import make_engine
 from workers.engine.lookup import Price
 from workers.engine.prefixes import KvReuse
 from workers.engine.request import Engine, EngineRequest
+from workers.passing import in_passing_thread
 
 PAGE = 64
 
@@ -48,8 +53,9 @@ def llama_120m(dtype: torch.dtype) -> PreTrainedModel:
     return model
 
 
-def copying(model: PreTrainedModel) -> PreTrainedModel:
+def copying_120m(dtype: torch.dtype) -> PreTrainedModel:
     """A model of the same work that says the token after the last one: an answer that can be made to copy its prompt."""
+    model = llama_120m(dtype)
     made: Any = type(model)(type(model.config)(**model.config.to_dict() | {"tie_word_embeddings": False}))
     made.load_state_dict(model.state_dict())
     made.lm_head.weight.data = model.get_input_embeddings().weight.detach().roll(1, 0).clone()
@@ -60,15 +66,12 @@ def copying(model: PreTrainedModel) -> PreTrainedModel:
     return copier
 
 
-def twin(model: PreTrainedModel) -> PreTrainedModel:
-    """The same weights in a model of its own, since a peer changes how its model attends."""
-    with torch.device("meta"):
-        made: Any = type(model)(type(model.config)(**model.config.to_dict()))
-    made.load_state_dict(model.state_dict(), assign=True)
-    made.tie_weights()
-    made.model.rotary_emb = model.model.rotary_emb
-    other: PreTrainedModel = made.eval()
-    return other
+class Never(Price):
+    """Nothing is guessed."""
+
+    def room(self, rows: int) -> int:
+        """None."""
+        return 0
 
 
 class Sequential:
@@ -184,12 +187,20 @@ class Ours:
         batch: int,
         kv_tokens: int,
         reuse: KvReuse = KvReuse.WORKSPACE,
-        price: Price | None = None,
+        *,
+        guesses: bool = False,
+        int8: bool = False,
     ) -> Iterator[Ours]:
-        """An engine for `batch` jobs at once."""
+        """An engine for `batch` jobs at once. What random weights say repeats itself, so that guesses would be too good."""
         mib = -(-kv_tokens * kv_bytes(model) // 2**20)
         engine = make_engine(
-            model, max_batch_size=batch, context_tokens=CONTEXT, kv_memory_mib=mib, reuse=reuse, price=price
+            model,
+            max_batch_size=batch,
+            context_tokens=CONTEXT,
+            kv_memory_mib=mib,
+            reuse=reuse,
+            int8=int8,
+            price=None if guesses else Never(),
         )
         try:
             yield cls(engine)
@@ -246,6 +257,32 @@ def kv_bytes(model: PreTrainedModel) -> int:
     config = model.config
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return 2 * int(config.num_hidden_layers * config.num_key_value_heads * head_size) * model.dtype.itemsize
+
+
+@contextmanager
+def sequential(dtype: torch.dtype, most: int) -> Iterator[Sequential]:
+    """`generate`, for the first `most` of its jobs."""
+    yield Sequential(llama_120m(dtype), most)
+
+
+@contextmanager
+def static(dtype: torch.dtype) -> Iterator[Static]:
+    """A static batch."""
+    yield Static(llama_120m(dtype))
+
+
+@contextmanager
+def manager(dtype: torch.dtype, batch: int, tokens: int) -> Iterator[Manager]:
+    """transformers' continuous batching, for at most `batch` jobs of `tokens` tokens each."""
+    with Manager.of(in_passing_thread(partial(llama_120m, dtype)), batch, tokens) as made:
+        yield made
+
+
+@contextmanager
+def ours(make: Callable[[], PreTrainedModel], batch: int, kv_tokens: int, *args: Any, **options: Any) -> Iterator[Ours]:
+    """The engine on the model that `make` makes, as a worker begins it. What follows is as in `Ours.of`."""
+    with ExitStack() as stack:
+        yield in_passing_thread(lambda: stack.enter_context(Ours.of(make(), batch, kv_tokens, *args, **options)))
 
 
 class _Watch:

@@ -9,14 +9,17 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 
-from transformers import PreTrainedModel
+import torch
 
 from benchmarks import engine_llama_cpp, engine_serve
+from benchmarks import engine_peers as peers
+from benchmarks.engine_apart import Apart
 from benchmarks.engine_jobs import Job, Outcome, Peer, text
 from benchmarks.engine_llama_cpp import LlamaCpp
-from benchmarks.engine_peers import Manager, Ours, Sequential, Static, twin
+from benchmarks.engine_peers import Manager, Ours, Sequential, Static, llama_120m
 from benchmarks.engine_scale import Load, Scale
 from benchmarks.engine_serve import Serve
 from benchmarks.figures import Figure, median, percentile
@@ -41,22 +44,23 @@ _MIXED_TARGETS = {(Static.name, 8): 1.7, (Static.name, 32): 1.7}
 Runs = dict[str, list[Outcome]]
 
 
-def rates(model: PreTrainedModel, folder: Path, scale: Scale, load: Load, name: str) -> Iterator[Figure]:
-    """All kinds of jobs for one number of requests at once."""
+def rates(dtype: torch.dtype, folder: Path, scale: Scale, load: Load, name: str) -> Iterator[Figure]:
+    """All kinds of jobs for one number of requests at once. Nothing is guessed."""
     most = scale.prompt[1] + max(load.tokens, load.mixed[1])
     with ExitStack() as stack:
-        ours = stack.enter_context(Ours.of(twin(model), load.batch, load.batch * (most + 16)))
-        manager = stack.enter_context(Manager.of(twin(model), load.batch, most))
+        own = Apart.of(peers.ours, partial(llama_120m, dtype), load.batch, load.batch * (most + 16))
+        ours = stack.enter_context(own)
         batching: list[Peer] = [ours]
         once: list[Peer] = []  # who is slow is asked for answers of one length only
+        manager = stack.enter_context(Apart.of(peers.manager, dtype, load.batch, most))
         (batching if load.batch < _SLOW else once).append(manager)
         if _installed(LlamaCpp.name, engine_llama_cpp.missing(), "peers"):
-            batching += _joined(stack, LlamaCpp.of(model, folder, load.batch, most))
-        everybody: list[Peer] = [*batching, Static(model)]
+            batching += _joined(stack, Apart.of(engine_llama_cpp.llama_cpp, dtype, folder, load.batch, most))
+        everybody: list[Peer] = [*batching, stack.enter_context(Apart.of(peers.static, dtype))]
         if (Sequential.name, load.batch) in _TARGETS:
-            once.append(Sequential(model, scale.sequential))
+            once.append(stack.enter_context(Apart.of(peers.sequential, dtype, scale.sequential)))
         if scale.whole and _installed(Serve.name, engine_serve.missing(), "bench"):
-            once += _joined(stack, Serve.of(model, folder, load.batch, most))
+            once += _joined(stack, Serve.of(llama_120m(dtype), folder, load.batch, most))
         for peer in [*everybody, *once]:
             peer.answer([Job(text(random.Random(99), scale.prompt[0]), 2)] * 2)
         runs: dict[str, Runs] = {}

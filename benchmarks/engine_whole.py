@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,6 +36,7 @@ from workers.chat_template import ChatTemplate
 from workers.engine.choice import make_engine
 from workers.engine.request import Engine, EngineRequest, KvScope
 from workers.loading import cpu_precision, set_threads
+from workers.passing import in_passing_thread
 
 _AT_ONCE, _TOKENS, _WORDS = 32, 96, 24
 
@@ -42,7 +44,7 @@ _AT_ONCE, _TOKENS, _WORDS = 32, 96, 24
 def whole_path(folder: Path, database_url: str, name: str, runs: int) -> Figure:
     """The rate from the message to what an adapter reads, over that of the engine."""
     upgrade(database_url)
-    model, path = _saved(folder / "nano")
+    model, path = in_passing_thread(partial(_saved, folder / "nano"))
     with ExitStack() as stack:
         settings = Settings(
             data_dir=folder,
@@ -60,7 +62,8 @@ def whole_path(folder: Path, database_url: str, name: str, runs: int) -> Figure:
         set_threads(settings.threads)
         template = ChatTemplate(AutoTokenizer.from_pretrained(path))
         context_tokens = model.config.max_position_embeddings
-        engine = make_engine(model, max_batch_size=_AT_ONCE, context_tokens=context_tokens)
+        make = partial(make_engine, model, max_batch_size=_AT_ONCE, context_tokens=context_tokens)
+        engine = in_passing_thread(make)
         stack.callback(engine.close)
         rates = asyncio.run(_rates(settings, engine, template, runs))
     whole, alone = zip(*rates, strict=True)
