@@ -14,11 +14,11 @@ from typing import Any
 
 from bots import handoff, managing, privacy
 from bots.texts import text
-from core import access, conversations, workspaces
-from core.conversations import PLAIN
+from core import access, intake, workspaces
 from core.errors import AdminsOnly, BadCommand, NotAllowed, RankUnknown, UnknownCommand
 from core.faq.finding import CHOSEN
 from core.history import Explanation, TurnView
+from core.intake import PLAIN
 from core.service import Service
 from core.values import ContextMessage, InboundMessage, Person, Place, Rating
 
@@ -206,7 +206,7 @@ class Answering:
 class PassedOn:
     """A human has the conversation, and is given the words; nothing is answered. `said` is the place among what was said."""
 
-    said: conversations.PassedOn
+    said: intake.PassedOn
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +310,7 @@ async def say(
 ) -> Answering | PassedOn:
     """Hand a message to core. Raises MessageRefused."""
     received = await service.receive(_message(said, asker, recipe, arguments or {}))
-    if isinstance(received, conversations.PassedOn):
+    if isinstance(received, intake.PassedOn):
         return PassedOn(received)
     return Answering(await service.turn(asker.place, received.turn_id), received.duplicate)
 

@@ -12,8 +12,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from core import purging
-from core.conversations import close_unfinished
 from core.models import Conversation, Message, Turn, Workspace
+from core.open_turns import close_unfinished
 from core.purging import Purged
 from core.values import Place, TurnState
 

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
-from core.conversations import find_participant, find_turn
 from core.errors import NotFound
 from core.introductions import introduce_person
 from core.models import Feedback, Generation, Message, MessageRevision, Turn, Workspace
+from core.places import find_participant, find_turn
 from core.values import Person, Place, Rating
 
 COLUMNS = (

@@ -14,7 +14,6 @@ from sqlalchemy import and_, bindparam, select, union_all
 from sqlalchemy.orm import Session
 
 from core import recipes
-from core.conversations import find_conversation
 from core.errors import NotFound
 from core.faq import finding, matches, passages
 from core.faq.finding import Finding, Kept
@@ -33,6 +32,7 @@ from core.models import (
     Workspace,
     tables,
 )
+from core.places import find_conversation
 from core.prompts import Answer, PromptRecord, Speech, SpeechReference, render_again
 from core.turn_order import in_state
 from core.turns import unpack_token_ids

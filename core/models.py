@@ -1,7 +1,7 @@
 """The tables: Workspace, Participant, Conversation, Message, Turn, Generation, Delivery, Feedback.
 
-Knows columns, keys and the index for each query of the hot path; the queries themselves are in `conversations`,
-`turns`, `deliveries`, `feedback`, `privacy` and `retention`. Times are UTC. Ids are the database's own.
+Knows columns, keys and the index for each query of the hot path; the queries themselves are in `intake`,
+`places`, `turns`, `deliveries`, `feedback`, `privacy` and `retention`. Times are UTC. Ids are the database's own.
 """
 
 from __future__ import annotations

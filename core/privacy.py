@@ -15,10 +15,10 @@ from sqlalchemy import CompoundSelect, and_, bindparam, or_, select, union, upda
 from sqlalchemy.orm import Session
 
 from core import purging, retention
-from core.conversations import withdraw
 from core.database import insert_new
 from core.handoffs.models import Handoff
 from core.models import Feedback, Message, Participant, Turn, tables
+from core.open_turns import withdraw
 from core.purging import BATCH, Purged, batches
 from core.turn_order import in_state
 from core.values import Person, Place, TurnState

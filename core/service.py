@@ -20,10 +20,23 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import archive, backfill, closing, conversations, deliveries, feedback, history, privacy, recipes, workspaces
+from core import (
+    archive,
+    backfill,
+    closing,
+    conversations,
+    deliveries,
+    feedback,
+    history,
+    intake,
+    open_turns,
+    places,
+    privacy,
+    recipes,
+    workspaces,
+)
 from core.backfill import BackfillPoint
 from core.bell import Bell
-from core.conversations import PassedOn, QueueLimits, Received
 from core.copies import drop_copies
 from core.database import AsyncDatabase
 from core.deliveries import DeliveryView
@@ -33,6 +46,7 @@ from core.faq.finding import Choice
 from core.handoffs import states, triggers
 from core.handoffs.door import Handoffs
 from core.history import Explanation, TurnView, Which
+from core.intake import PassedOn, QueueLimits, Received
 from core.leases import Leases
 from core.models import Turn
 from core.presence import WorkerStatus, ready_workers
@@ -116,9 +130,9 @@ class Service:
         """
         text, message = self._taken(message)
         try:
-            received = await self._database.write(conversations.receive, message, text, self._limits, _now())
+            received = await self._database.write(intake.receive, message, text, self._limits, _now())
         except IntegrityError:  # the same event is being stored by another task: now it is there
-            received = await self._database.write(conversations.receive, message, text, self._limits, _now())
+            received = await self._database.write(intake.receive, message, text, self._limits, _now())
         if isinstance(received, PassedOn):
             log.info("Words are for a human.", action="words_passed_on", handoff_id=received.handoff_id)
             await self.handoffs.bell.ring()
@@ -133,7 +147,7 @@ class Service:
         Raises EmptyMessage, MessageTooLong, UnknownRecipe, Busy, AccessDenied, QuotaUsed.
         """
         _, message = self._taken(message)
-        await self._database.read(conversations.check, message, self._limits, _now())
+        await self._database.read(intake.check, message, self._limits, _now())
 
     async def edit(self, place: Place, event_id: str, text: str) -> TurnView | None:
         """Take a message's new wording and answer it again. Raises as `receive`.
@@ -333,7 +347,7 @@ class Service:
     async def status(self, place: Place | None = None) -> Status:
         """Who is ready and what waits, also ahead of the newest question at `place`. Raises QueueUnavailable."""
         workers = await asyncio.to_thread(self._ready_workers)
-        queued, running = await self._database.read(conversations.count_open)
+        queued, running = await self._database.read(open_turns.count_open)
         newest = await self.latest_turn(place) if place is not None else None
         ahead = await self.queue_position(newest.turn_id) if newest is not None else 0
         return Status(tuple(workers), queued, running, ahead)
@@ -350,15 +364,15 @@ class Service:
 
     async def places_of_event(self, platform: str, workspace: str, event_id: str) -> list[Place]:
         """Every Conversation of the Workspace that holds the message of this event."""
-        return await self._database.read(conversations.places_of_event, platform, workspace, event_id)
+        return await self._database.read(places.of_event, platform, workspace, event_id)
 
     async def asked_events(self, platform: str, workspace: str, event_ids: Collection[str]) -> set[str]:
         """Those of these events of the Workspace whose message asked something."""
-        return await self._database.read(conversations.asked_events, platform, workspace, event_ids)
+        return await self._database.read(places.asked_events, platform, workspace, event_ids)
 
     async def queue_position(self, turn_id: int) -> int:
         """How many queued Turns are older; 0 for one that does not wait."""
-        return await self._database.read(conversations.queue_position, turn_id)
+        return await self._database.read(open_turns.queue_position, turn_id)
 
     async def waiting(self, platform: str) -> list[int]:
         """Turns whose answer, come or to come, the person does not have, oldest first."""
@@ -450,7 +464,7 @@ class Service:
 
     async def check_health(self) -> None:
         """Raises DatabaseUnavailable or QueueUnavailable."""
-        await self._database.read(conversations.queue_position, 0)
+        await self._database.read(open_turns.queue_position, 0)
         with translated():
             await self._client.ping()
 
@@ -542,7 +556,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
 
 
 def _scoped_explanation(session: Session, place: Place, turn_id: int) -> Explanation:
-    return history.explain(session, conversations.find_turn(session, place, turn_id).id)
+    return history.explain(session, places.find_turn(session, place, turn_id).id)
 
 
 def _reset(session: Session, place: Place) -> None:
@@ -558,7 +572,7 @@ def _end_handoffs(session: Session, place: Place, person: Person) -> None:
 
 
 def _choice(session: Session, place: Place, person: Person, turn_id: int, entry_id: int) -> Choice:
-    conversations.check_asker(session, place, person, turn_id)
+    places.check_asker(session, place, person, turn_id)
     answer = history.turn_view(session, turn_id).answer
     offered = answer.finding.choices if answer is not None and answer.finding is not None else ()
     chosen = next((choice for choice in offered if choice.entry_id == entry_id), None)

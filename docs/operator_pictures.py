@@ -23,12 +23,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from bots.web import sessions
 from bots.web.operator.badges import sign_in_link
-from core import conversations
-from core.conversations import QueueLimits
+from core import intake
 from core.database import Database, upgrade
 from core.faq import collections, sample
 from core.faq.entry import Entry
 from core.handoffs import states
+from core.intake import QueueLimits
 from core.redis import connect
 from core.settings import Settings
 from core.values import HandoffReason, HandoffRequest, InboundMessage, Person, Rating, Staff
@@ -109,7 +109,7 @@ def _hand_offs(people: People) -> None:
                 states.staff_says(session, place, handoff_id, bo, f"said-{i}", words, datetime.now(UTC))
             else:
                 message = InboundMessage(place=place, person=Person(id="p7"), event_id=f"said-{i}", text=words)
-                conversations.receive(session, message, words, QueueLimits(9, 9), datetime.now(UTC))
+                intake.receive(session, message, words, QueueLimits(9, 9), datetime.now(UTC))
 
 
 def _ask_for_human(people: People, person: str, question: str, why: str, words: str) -> int:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 import structlog
 
 from core.bell import Bell
-from core.conversations import PassedOn
 from core.database import AsyncDatabase
 from core.errors import EmptyMessage, MessageTooLong
 from core.handoffs import relays, states, transcripts, views
@@ -19,6 +18,7 @@ from core.handoffs.relays import Taken
 from core.handoffs.states import Requested
 from core.handoffs.transcripts import Line
 from core.handoffs.views import HandoffView
+from core.intake import PassedOn
 from core.models import Turn
 from core.values import HandoffRequest, Place, Staff, clean_text
 

@@ -15,12 +15,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core import access
-from core.conversations import PassedOn, find_conversation, find_participant, lock_open, next_seq, pass_on, stop
 from core.errors import HandoffNotClaimed, HandoffTaken, NotFound
 from core.handoffs import relays
 from core.handoffs.models import OPEN, Handoff
+from core.intake import PassedOn, next_seq, pass_on
 from core.introductions import introduce, introduce_person
 from core.models import Conversation, Participant, Turn, Workspace, tables
+from core.open_turns import lock_open, stop
+from core.places import find_conversation, find_participant
 from core.values import HandoffReason, HandoffRequest, HandoffState, Place, RelayKind, ReleaseCause, Side, Staff
 from core.workspaces import WorkspaceSettings
 

@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
-from core.conversations import find_conversation
 from core.handoffs.models import Handoff
 from core.models import Generation, Message, MessageRevision, Participant, Turn, tables
+from core.places import find_conversation
 from core.values import Place
 
 MOST = 200

@@ -11,11 +11,11 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from core import feedback
-from core.conversations import find_turn
 from core.handoffs import relays
 from core.handoffs.models import Handoff
 from core.handoffs.states import Asked, begin, open_of
 from core.models import Conversation, Feedback, Generation, Turn, Workspace
+from core.places import find_turn
 from core.values import HandoffReason, Person, Place, Rating, RelayKind, Side
 from core.workspaces import DOWNVOTES, WorkspaceSettings
 

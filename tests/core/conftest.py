@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
-from core import conversations, turns
-from core.conversations import QueueLimits, Received
+from core import intake, turns
 from core.database import Database
+from core.intake import QueueLimits, Received
+from core.models import MessageRevision
 from core.turn_order import NOBODY, Others
 from core.turns import ClaimedTurn, Outcome
 from core.values import FinishReason, InboundMessage, Person, Place, TurnState
@@ -39,7 +41,12 @@ class Chat:
         message = self.message(event_id, **where)
         self.later(0.001)
         with self.database.write() as session:
-            return conversations.receive(session, message, message.text, limits, self.now)
+            return intake.receive(session, message, message.text, limits, self.now)
+
+    def texts(self) -> list[str]:
+        """Every wording that is kept."""
+        with self.database.read() as session:
+            return list(session.scalars(select(MessageRevision.text).order_by(MessageRevision.number)))
 
     def claim(self, owner: str = "me", others: Others = NOBODY) -> ClaimedTurn | None:
         return turns.claim_next(self.database, owner, LEASE_S, self.now, others)

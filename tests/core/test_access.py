@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
-from core import access, conversations, workspaces
-from core.conversations import QueueLimits
+from core import access, conversations, intake, workspaces
 from core.database import Database
 from core.errors import AccessDenied, Busy, DatabaseUnavailable, QuotaUsed
+from core.intake import QueueLimits
 from core.models import Message, Turn
 from core.values import ContextMessage, InboundMessage, Person, Place
 from core.workspaces import WorkspaceSettings
@@ -33,15 +33,15 @@ def settings_of(chat: Chat, **changes: object) -> None:
             workspaces.change(session, "web", "w", name, value, now=chat.now)
 
 
-def receive(chat: Chat, event_id: str, person: str = "p", **more: object) -> conversations.Received:
+def receive(chat: Chat, event_id: str, person: str = "p", **more: object) -> intake.Received:
     message = chat.message(event_id, person=person).model_copy(update=more)
     with chat.database.write() as session:
-        return conversations.receive(session, message, message.text, MANY, chat.now)
+        return intake.receive(session, message, message.text, MANY, chat.now)
 
 
 def check(chat: Chat, event_id: str, person: str = "p", limits: QueueLimits = MANY) -> None:
     with chat.database.read() as session:
-        conversations.check(session, chat.message(event_id, person=person), limits, chat.now)
+        intake.check(session, chat.message(event_id, person=person), limits, chat.now)
 
 
 def turns_of(chat: Chat) -> int:
@@ -217,7 +217,7 @@ class TestQuotas:
             for _ in range(2):  # as `Service.receive` does where another stores the same event just now
                 with suppress(IntegrityError), database.write() as session:
                     message = chat.message("m")
-                    received.append(conversations.receive(session, message, "hi", MANY, chat.now).turn_id)
+                    received.append(intake.receive(session, message, "hi", MANY, chat.now).turn_id)
             database.close()
 
         threads = [threading.Thread(target=say) for _ in range(4)]
@@ -242,7 +242,7 @@ class TestQuotas:
                     message = message.model_copy(update=news)
                 try:
                     with database.write() as session:
-                        conversations.receive(session, message, "x", MANY, chat.now)
+                        intake.receive(session, message, "x", MANY, chat.now)
                 except DatabaseUnavailable as error:
                     failed.append(error)
             database.close()
@@ -265,7 +265,7 @@ def say_many(url: str, name: str, ready: object) -> None:
         message = InboundMessage(place=place, person=Person(id="p"), event_id=f"{name}{number}", text="hi")
         try:
             with database.write() as session:
-                conversations.receive(session, message, "hi", QueueLimits(999, 999), datetime(2026, 1, 1, tzinfo=UTC))
+                intake.receive(session, message, "hi", QueueLimits(999, 999), datetime(2026, 1, 1, tzinfo=UTC))
         except QuotaUsed:
             break
     database.close()

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from core import conversations, deliveries, history
+from core import conversations, deliveries, history, intake
 from core.backfill import BackfillPoint, backfill_points
 from core.history import TurnView
 from core.values import ContextMessage, Person
@@ -75,7 +75,7 @@ class TestBackfillPoints:
         beside = ContextMessage(event_id="0", person=Person(id="q"), text="x")
         with chat.database.write() as session:
             with_more = message.model_copy(update={"channel": "ch", "context": (beside,)})
-            conversations.receive(session, with_more, "x", MANY, chat.now)
+            intake.receive(session, with_more, "x", MANY, chat.now)
         found = points(chat, hours=1)
         assert [(each.place, each.channel, each.newest_event_id) for each in found] == [
             (chat.message("1", conversation="a").place, None, "2"),

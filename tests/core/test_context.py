@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import func, select
 
-from core import conversations, privacy, workspaces
-from core.conversations import find_participant
+from core import conversations, intake, privacy, workspaces
 from core.database import Database
 from core.errors import NotFound, QuotaUsed
 from core.history import conversation_view, load_history
 from core.models import Conversation, Message, MessageRevision, Participant, Turn
+from core.places import find_participant
 from core.prompts import PromptRequest, Speech, render
 from core.recipes import load
 from core.service import Service, open_service
@@ -35,11 +35,11 @@ def asked(chat: Chat, event_id: str, *context: ContextMessage, person: str = "p"
     return message.model_copy(update={"person": named, "context": context, **more})
 
 
-def say(chat: Chat, event_id: str, *context: ContextMessage, **more: object) -> conversations.Received:
+def say(chat: Chat, event_id: str, *context: ContextMessage, **more: object) -> intake.Received:
     message = asked(chat, event_id, *context, **more)
     chat.later(0.001)
     with chat.database.write() as session:
-        return conversations.receive(session, message, message.text, MANY, chat.now)
+        return intake.receive(session, message, message.text, MANY, chat.now)
 
 
 def seen(chat: Chat) -> list[str]:
@@ -141,7 +141,7 @@ class TestStoring:
             given = context if number % 2 else context[::-1]
             message = asked(chat, f"m{number}", *given, person=f"p{number}", shared=True)
             with database.write() as session:
-                conversations.receive(session, message, "x", MANY, chat.now)
+                intake.receive(session, message, "x", MANY, chat.now)
             database.close()
 
         threads = [threading.Thread(target=speak, args=(number,)) for number in range(6)]

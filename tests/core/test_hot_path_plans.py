@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from core import access, archive, backfill, conversations, deliveries, history, privacy, retention, turns
+from core import access, archive, backfill, deliveries, history, intake, open_turns, places, privacy, retention, turns
 from core.database import Database
 from core.turn_order import Others
 from core.turns import count_queued
@@ -31,7 +31,7 @@ Query = Callable[[Session], object]
 
 def receive(session: Session, **more: object) -> object:
     message = InboundMessage(place=PLACE, person=Person(id="p1"), event_id="new", text="x", **more)
-    return conversations.receive(session, message, "x", MANY, NOW)
+    return intake.receive(session, message, "x", MANY, NOW)
 
 
 def receive_with_context(session: Session) -> object:
@@ -59,13 +59,13 @@ QUERIES: dict[str, Query] = {
     "claim": lambda session: turns.claim(session, "me", 10, NOW),
     "claim_beside_others": lambda session: turns.claim(session, "me", 10, NOW, BESIDE),
     "left_for": lambda session: turns.left_for(session, NOW, BESIDE),
-    "places_of_event": lambda session: conversations.places_of_event(session, "web", "w1", "m1"),
-    "asked_events": lambda session: conversations.asked_events(session, "web", "w1", ["m1", "m2"]),
+    "places_of_event": lambda session: places.of_event(session, "web", "w1", "m1"),
+    "asked_events": lambda session: places.asked_events(session, "web", "w1", ["m1", "m2"]),
     "heartbeat": lambda session: turns.heartbeat(session, "me", 10, NOW),
     "reap": lambda session: turns.reap(session, 3, NOW),
     "count_queued": count_queued,
-    "count_open": conversations.count_open,
-    "queue_position": lambda session: conversations.queue_position(session, 1),
+    "count_open": open_turns.count_open,
+    "queue_position": lambda session: open_turns.queue_position(session, 1),
     "load_history": lambda session: history.load_history(session, 1, 1, 100, "r"),
     "conversation_view": lambda session: history.conversation_view(session, PLACE, 20),
     "turn_view": lambda session: history.turn_view(session, 1),

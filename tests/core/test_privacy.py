@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import LargeBinary, inspect, make_url, select, text
 
-from core import archive, conversations, deliveries, feedback, history, privacy
-from core.conversations import find_participant
+from core import archive, conversations, deliveries, feedback, history, intake, privacy
 from core.database import Database
 from core.errors import LeaseLost
 from core.models import Base, Feedback, Generation, Participant, Turn
+from core.places import find_participant
 from core.redis import connect, reply_key
 from core.service import open_service
 from core.settings import Settings
@@ -32,7 +32,7 @@ def say_marked(chat: Chat, event_id: str, person: str, mark: str) -> None:
 
     named = message.model_copy(update={"person": Person(id=person, display_name=mark), "arguments": {"style": mark}})
     with chat.database.write() as session:
-        conversations.receive(session, named, f"I said {mark}", MANY, chat.now)
+        intake.receive(session, named, f"I said {mark}", MANY, chat.now)
 
 
 def everything(database: Database) -> str:
@@ -287,7 +287,7 @@ class TestOptingOut:
         )
         with chat.database.write() as session:
             asking = chat.message("m", person="other").model_copy(update={"context": (read,)})
-            conversations.receive(session, asking, "a question", MANY, chat.now)
+            intake.receive(session, asking, "a question", MANY, chat.now)
         chat.finish(chat.claimed())
         opt(chat, "p")
         with chat.database.write() as session:
@@ -301,7 +301,7 @@ class TestOptingOut:
         read = ContextMessage(event_id="read", person=ada, text="not kept")
         with chat.database.write() as session:
             asking = chat.message("m", person="other").model_copy(update={"context": (read,)})
-            conversations.receive(session, asking, "a question", MANY, chat.now)
+            intake.receive(session, asking, "a question", MANY, chat.now)
         claimed = chat.claimed()
         chat.finish(claimed)
         with chat.database.write() as session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.conversations import next_seq
+from core.intake import next_seq
 from core.turn_order import Others
 from tests.core.conftest import Chat
 

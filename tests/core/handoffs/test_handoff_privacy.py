@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select, text
 
 from core import archive, privacy, retention
-from core.conversations import find_participant
 from core.handoffs import states
 from core.models import Base, Message
+from core.places import find_participant
 from core.values import DeliveryState, HandoffState, Person, RelayKind, ReleaseCause, Side
 from tests.core.handoffs.asking import Shop
 

@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import select
 
 from core import conversations, history
-from core.conversations import PassedOn, Received
 from core.errors import AccessDenied, HandedOff, HandoffNotClaimed, HandoffTaken, NotFound
 from core.handoffs import states, transcripts
 from core.handoffs.models import Handoff
+from core.intake import PassedOn, Received
 from core.models import Conversation, Message
 from core.values import HandoffReason, HandoffState, Person, ReleaseCause, TurnState
 from tests.core.conftest import Chat
