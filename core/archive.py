@@ -15,7 +15,8 @@ from sqlalchemy import CompoundSelect, and_, select, union
 from sqlalchemy.orm import Session
 
 from core.handoffs.models import Handoff
-from core.models import Conversation, Feedback, Generation, Message, MessageRevision, Participant, Turn, Workspace
+from core.models import Conversation, Feedback, Generation, Message, MessageRevision, Turn, Workspace
+from core.places import find_participant
 from core.purging import batches
 
 VERSION = 1
@@ -23,9 +24,7 @@ VERSION = 1
 
 def export(session: Session, platform: str, person_id: str, now: datetime) -> dict[str, Any]:
     """The document, JSON-able. Someone who was never seen gets an empty one."""
-    person = session.scalar(
-        select(Participant).where(Participant.platform == platform, Participant.external_id == person_id)
-    )
+    person = find_participant(session, platform, person_id)
     return {
         "version": VERSION,
         "exported_at": now.isoformat(),

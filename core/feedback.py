@@ -42,10 +42,10 @@ def rate(
     generation = session.scalar(select(Generation).where(Generation.turn_id == turn.id, Generation.selected))
     if generation is None:
         raise NotFound(f"Turn {turn_id} has no answer to rate.")
-    participant = find_participant(session, place, person)
+    participant = find_participant(session, place.platform, person.id)
     if participant is None:
         introduce_person(session, place.platform, Person(id=person.id), now)  # names are for prompts
-        participant = find_participant(session, place, person)
+        participant = find_participant(session, place.platform, person.id)
     assert participant is not None
     mine = session.scalar(
         select(Feedback).where(Feedback.generation_id == generation.id, Feedback.participant_id == participant.id)

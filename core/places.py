@@ -1,4 +1,4 @@
-"""Places: which Conversation, Message or Turn a Place names, and who asked there.
+"""Places: which Conversation, Message or Turn a Place names, and which Participant somebody on a platform is.
 
 Reads and locks. What is looked for from a place or a Workspace is never found in another.
 """
@@ -49,17 +49,17 @@ def find_turn(session: Session, place: Place, turn_id: int, *, lock: bool = Fals
     return turn
 
 
-def find_participant(session: Session, place: Place, person: Person) -> Participant | None:
-    """The Participant, if they ever said anything on this platform."""
+def find_participant(session: Session, platform: str, person_id: str) -> Participant | None:
+    """The Participant, if they were ever seen on this platform."""
     return session.scalar(
-        select(Participant).where(Participant.platform == place.platform, Participant.external_id == person.id)
+        select(Participant).where(Participant.platform == platform, Participant.external_id == person_id)
     )
 
 
 def check_asker(session: Session, place: Place, person: Person, turn_id: int, *, lock: bool = False) -> Turn:
     """The Turn, which this person asked. Raises NotFound, NotAllowed."""
     turn = find_turn(session, place, turn_id, lock=lock)
-    asker = find_participant(session, place, person)
+    asker = find_participant(session, place.platform, person.id)
     if asker is None or asker.id != turn.participant_id:
         raise NotAllowed("Only the person who asked may do that.")
     return turn

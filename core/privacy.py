@@ -19,6 +19,7 @@ from core.database import insert_new
 from core.handoffs.models import Handoff
 from core.models import Feedback, Message, Participant, Turn, tables
 from core.open_turns import withdraw
+from core.places import find_participant
 from core.purging import BATCH, Purged, batches
 from core.turn_order import in_state
 from core.values import Person, Place, TurnState
@@ -46,16 +47,9 @@ class PrivacyNotice:
     opted_out: bool
 
 
-def find_person(session: Session, platform: str, person_id: str) -> Participant | None:
-    """The Participant, if they were ever seen on this platform."""
-    return session.scalar(
-        select(Participant).where(Participant.platform == platform, Participant.external_id == person_id)
-    )
-
-
 def notice(session: Session, place: Place, person: Person, default_days: int) -> PrivacyNotice:
     """What the person is told. `default_days` is the setting, 0 for no end."""
-    participant = find_person(session, place.platform, person.id)
+    participant = find_participant(session, place.platform, person.id)
     days = retention.days_of(session, place, default_days)
     return PrivacyNotice(days or None, participant is not None and participant.opted_out)
 

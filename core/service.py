@@ -566,7 +566,7 @@ def _reset(session: Session, place: Place) -> None:
 
 def _end_handoffs(session: Session, place: Place, person: Person) -> None:
     """In a transaction of its own: forgetting locks Messages first, and this Conversations."""
-    participant = privacy.find_person(session, place.platform, person.id)
+    participant = places.find_participant(session, place.platform, person.id)
     if participant is not None:
         states.release_of_person(session, participant.id, _now())
 
@@ -591,7 +591,7 @@ def _check_collection(session: Session, place: Place, channel: str | None, name:
 
 
 def _forget(session: Session, place: Place, person: Person) -> Forgotten | None:
-    participant = privacy.find_person(session, place.platform, person.id)
+    participant = places.find_participant(session, place.platform, person.id)
     return privacy.forget(session, participant.id, _now()) if participant is not None else None
 
 

@@ -53,7 +53,7 @@ def request(session: Session, request: HandoffRequest, words: str, now: datetime
     access.check(_settings(session, request.place), request)
     introduce(session, request, (), now)
     conversation = _conversation(session, request.place)
-    participant = find_participant(session, request.place, request.person)
+    participant = find_participant(session, request.place.platform, request.person.id)
     assert participant is not None  # just introduced
     seq, _ = next_seq(session, conversation.id)
     session.refresh(conversation)

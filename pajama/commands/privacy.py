@@ -18,6 +18,7 @@ from core.database import Database
 from core.errors import DatabaseUnavailable, NotFound, SettingsError
 from core.handoffs import states
 from core.models import Message
+from core.places import find_participant
 from core.purging import Purged
 from core.redis import connect, translated
 from core.settings import Settings
@@ -143,7 +144,7 @@ def _asked(platform: str, person: str) -> tuple[Place, Person]:
 
 
 def _known(session: Session, place: Place, who: Person) -> Any:
-    participant = privacy.find_person(session, place.platform, who.id)
+    participant = find_participant(session, place.platform, who.id)
     if participant is None:
         raise NotFound(f"{who.id} was never seen on {place.platform}.")
     return participant

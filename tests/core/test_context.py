@@ -176,7 +176,7 @@ class TestChanging:
     def test_forgetting_who_only_stood_beside_purges_their_words_and_name(self, chat: Chat) -> None:
         conversation_id = say(chat, "q", beside("a"), shared=True).conversation_id
         with chat.database.write() as session:
-            bo = find_participant(session, chat.message("q").place, BO)
+            bo = find_participant(session, "web", BO.id)
             assert bo is not None
             forgotten = privacy.forget(session, bo.id, chat.now)
         assert (forgotten.purged.messages, forgotten.purged.conversation_ids) == (1, {conversation_id})

@@ -62,7 +62,7 @@ def spoken(chat: Chat) -> Chat:
 
 def forget(chat: Chat) -> privacy.Forgotten:
     with chat.database.write() as session:
-        participant = find_participant(session, chat.message("x").place, Person(id="p"))
+        participant = find_participant(session, "web", "p")
         assert participant is not None
         return privacy.forget(session, participant.id, chat.now)
 
@@ -341,7 +341,7 @@ class TestOptingOut:
         chat.later(10)
         opt(chat, "p")
         with chat.database.read() as session:
-            person = privacy.find_person(session, "web", "p")
+            person = find_participant(session, "web", "p")
             assert person is not None and person.opted_out_at == first
 
 

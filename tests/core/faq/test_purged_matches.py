@@ -10,6 +10,7 @@ from sqlalchemy import select
 from core import deliveries, history, privacy, purging, retention
 from core.faq.models import FaqDecision, FaqEntry, FaqMatch
 from core.models import Generation
+from core.places import find_participant
 from tests.core.faq.asking import People
 from tests.core.faq.conftest import Shelf, entry
 
@@ -37,7 +38,7 @@ def matched(people: People) -> list[int]:
 
 def forget(people: People, person: str) -> None:
     with people.database.write() as session:
-        known = privacy.find_person(session, "web", person)
+        known = find_participant(session, "web", person)
         assert known is not None
         privacy.forget(session, known.id, people.now)
 

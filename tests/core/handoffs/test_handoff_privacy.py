@@ -12,7 +12,7 @@ from core import archive, privacy, retention
 from core.handoffs import states
 from core.models import Base, Message
 from core.places import find_participant
-from core.values import DeliveryState, HandoffState, Person, RelayKind, ReleaseCause, Side
+from core.values import DeliveryState, HandoffState, RelayKind, ReleaseCause, Side
 from tests.core.handoffs.asking import Shop
 
 MARK = "xylophone"
@@ -33,7 +33,7 @@ def spoken(shop: Shop) -> Shop:
 
 def forget(shop: Shop, person: str = "p") -> privacy.Forgotten:
     with shop.chat.database.write() as session:
-        participant = find_participant(session, shop.place(), Person(id=person))
+        participant = find_participant(session, shop.platform, person)
         assert participant is not None
         states.release_of_person(session, participant.id, shop.chat.now)
     with shop.chat.database.write() as session:
