@@ -436,16 +436,16 @@ async def _feedback(service: Service, call: Call, asker: Asker) -> Outcome:
 async def _privacy(service: Service, call: Call, asker: Asker) -> Outcome:
     match call.arguments.get("action"):
         case "export":
-            exported = await service.export(asker.place, asker.person)
+            exported = await service.privacy.export(asker.place, asker.person)
             return Exported(privacy.file_name(exported), privacy.document(exported))
         case "forget":
-            forgotten = await service.forget(asker.place, asker.person)
+            forgotten = await service.privacy.forget(asker.place, asker.person)
             return Told(privacy.forgotten(forgotten, asker.language), forgotten=True)
         case "opt-out" | "opt-in" as chosen:
-            await service.opt_out(asker.place, asker.person, chosen == "opt-out")
+            await service.privacy.opt_out(asker.place, asker.person, chosen == "opt-out")
             return Told(text("privacy_opted_out" if chosen == "opt-out" else "privacy_opted_in", asker.language))
         case _:
-            notice = await service.privacy_notice(asker.place, asker.person)
+            notice = await service.privacy.notice(asker.place, asker.person)
             return Told(privacy.notice(notice, asker.language))
 
 

@@ -139,7 +139,7 @@ async def deliver_surely(service: Service, turn: TurnView, sink: ReplySink) -> N
 
 async def _give_up(service: Service, turn: TurnView) -> TurnView:
     """Note a Turn as delivered once it has ended, so that nobody tries to bring it to the platform again."""
-    while not await service.mark_delivered(turn.turn_id, turn.fence, removed=None):
+    while not await service.ledger.delivered(turn.turn_id, turn.fence, removed=None):
         async with aclosing(watch(service, turn.turn_id)) as updates:
             async for update in updates:
                 turn = update.turn or turn
@@ -164,7 +164,7 @@ async def _end(service: Service, turn: TurnView, sink: ReplySink, ledger: _Ledge
     elif turn.state is TurnState.CANCELLED and not turn.purged:  # of a question that is gone nothing is told
         await sink.notice(text("stopped", turn.language), notice_nonce(turn), quiet=True)
     await ledger.take_away()
-    noted = await service.mark_delivered(turn.turn_id, turn.fence, ledger.removed)
+    noted = await service.ledger.delivered(turn.turn_id, turn.fence, ledger.removed)
     if noted:
         log.info("A turn was delivered.", action="turn_delivered", turn_id=turn.turn_id, state=turn.state)
     return noted
@@ -231,7 +231,7 @@ class _Ledger:
 
         What the platform will not take away stays: the answer of now does not depend on it.
         """
-        stale = await self._service.to_remove(self._turn_id)
+        stale = await self._service.ledger.to_remove(self._turn_id)
         self.took_away = self.took_away or bool(stale)
         for external_id in stale:
             if external_id in self.removed:
@@ -265,15 +265,15 @@ class _Ledger:
         ]
 
     async def _open(self, generation_id: int) -> None:
-        rows = await self._service.deliveries(generation_id)
+        rows = await self._service.ledger.of_generation(generation_id)
         self._generation_id = generation_id
         self._standing = [_Standing(row.external_id) for row in rows if row.external_id is not None]
         self._begun = {row.chunk for row in rows if row.external_id is None}
 
     async def _send(self, generation_id: int, chunk: Chunk) -> None:
-        await self._service.delivery_sending(generation_id, chunk.index)
+        await self._service.ledger.sending(generation_id, chunk.index)
         external_id = await self._sink.send(replace(chunk, again=chunk.index in self._begun))
-        await self._service.delivery_sent(generation_id, chunk.index, external_id)
+        await self._service.ledger.sent(generation_id, chunk.index, external_id)
         if chunk.index in self._begun:  # the platform may have answered with the message of then, as it was then
             external_id = await self._edited(generation_id, external_id, chunk)
         self._standing.append(_Standing(external_id, chunk))
@@ -289,7 +289,7 @@ class _Ledger:
         replaced_by = await self._sink.edit(external_id, chunk)
         if replaced_by is None:
             return external_id
-        await self._service.delivery_sent(generation_id, chunk.index, replaced_by)
+        await self._service.ledger.sent(generation_id, chunk.index, replaced_by)
         return replaced_by
 
     async def _remove_from(self, index: int) -> None:

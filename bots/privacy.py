@@ -46,5 +46,5 @@ def document(exported: dict[str, Any]) -> bytes:
 
 async def check_quoting(service: Service, place: Place, author: Person, asker: Person) -> None:
     """Raises WordsUnwanted where somebody who opted out would have their words kept as those of who asks about them."""
-    if author.id != asker.id and (await service.privacy_notice(place, author)).opted_out:
+    if author.id != asker.id and (await service.privacy.notice(place, author)).opted_out:
         raise WordsUnwanted

@@ -26,7 +26,7 @@ async def is_told(service: Service, error: PajamaError, place: Place, channel: s
     of_channel = isinstance(error, AccessDenied) and error.reason == "channel"
     whom = "all" if of_channel else person.id
     try:
-        return await service.claim(
+        return await service.notes.claim(
             f"refused-{place.platform}-{place.workspace}-{channel}-{error.code}-{whom}", AGAIN_AFTER_S
         )
     except QueueUnavailable as lost:

@@ -75,6 +75,10 @@ class Rates:
             wait_ms = await cast("Awaitable[int]", self._client.eval(_TAKE, len(keys), *keys, *map(str, arguments)))
         return None if wait_ms < 0 else wait_ms / 1000
 
+    async def within(self, name: str, rate: Rate) -> bool:
+        """Whether something is within its rate, and counts. Raises QueueUnavailable."""
+        return await self.take(name, rate, 0.0) is not None
+
     async def wait(self, name: str, rate: Rate) -> None:
         """Stand in line until a place is due; one that falls into a hold is given up for another after it.
 

@@ -1,7 +1,8 @@
 """Service: everything that a bot may ask of core, from asyncio.
 
-The one door between platforms and the domain: it validates, stores, queues and answers questions about Turns. It
-knows no platform, words nothing for people, and every call but those of reply following is given a Place.
+The one door between platforms and the domain: it validates, stores, queues and answers questions about Turns, and leads
+to the doors of hand-offs, privacy, FAQs and the ledger. It knows no platform, words nothing for people, and every call but
+those of reply following is given a Place.
 """
 
 from __future__ import annotations
@@ -9,38 +10,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import redis.asyncio
 import structlog
-from redis.exceptions import RedisError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import (
-    archive,
-    backfill,
-    closing,
-    conversations,
-    deliveries,
-    feedback,
-    history,
-    intake,
-    open_turns,
-    places,
-    privacy,
-    recipes,
-    workspaces,
-)
+from core import backfill, cleaning, closing, conversations, feedback, history, intake, open_turns, places, workspaces
 from core.backfill import BackfillPoint
 from core.bell import Bell
-from core.copies import drop_copies
 from core.database import AsyncDatabase
-from core.deliveries import DeliveryView
-from core.errors import EmptyMessage, MessageTooLong, NotFound, UnknownCollection, UnknownRecipe
+from core.errors import MessageTooLong, NotFound, UnknownCollection
 from core.faq import collections
 from core.faq.finding import Choice
 from core.handoffs import states, triggers
@@ -48,28 +32,17 @@ from core.handoffs.door import Handoffs
 from core.history import Explanation, TurnView, Which
 from core.intake import PassedOn, QueueLimits, Received
 from core.leases import Leases
-from core.models import Turn
+from core.ledger import Ledger
+from core.notes import Notes
 from core.presence import WorkerStatus, ready_workers
-from core.privacy import Forgotten, PrivacyNotice
-from core.purging import Purged
+from core.privacy_door import Privacy
 from core.queue import WakeUps, make_celery
-from core.rates import Rate, Rates
-from core.redis import adapter_key, connect, connect_async, note_key, translated
+from core.rates import Rates
+from core.redis import connect, connect_async, translated
 from core.settings import Settings
-from core.streams import Control, ReplyFollower, tell_end
-from core.values import (
-    ContextMessage,
-    FinishReason,
-    InboundMessage,
-    Person,
-    Place,
-    Rating,
-    ReleaseCause,
-    ReplyEvent,
-    ReplyEventKind,
-    TurnState,
-    clean_text,
-)
+from core.signals import Signals
+from core.streams import ReplyFollower
+from core.values import InboundMessage, Person, Place, Rating, ReleaseCause, ReplyEvent, TurnState, clean_text
 from core.workspaces import WorkspaceSettings
 
 if TYPE_CHECKING:
@@ -98,11 +71,14 @@ class Service:
         self, settings: Settings, database: AsyncDatabase, client: redis.asyncio.Redis, wake_ups: WakeUps
     ) -> None:
         self._settings, self._database, self._client, self._wake_ups = settings, database, client, wake_ups
-        self._control = Control(settings.redis_prefix)
+        self._signals = Signals(client, settings.redis_prefix, settings.stream_ttl_s)
         self._limits = QueueLimits(settings.max_queued_turns, settings.max_queued_turns_per_person)
         self.follower = ReplyFollower(client, settings.redis_prefix)
         bell = Bell(client, settings.redis_prefix)
-        self.handoffs = Handoffs(database, bell, settings.max_message_chars, self._tell_stopped)
+        self.handoffs = Handoffs(database, bell, settings.max_message_chars, self._signals.stopped)
+        self.privacy = Privacy(database, self._signals, wake_ups, bell, settings.retention_days)
+        self.ledger = Ledger(database, self._signals)
+        self.notes = Notes(client, settings.redis_prefix)
         self.rates = Rates(client, settings.redis_prefix)
 
     @property
@@ -128,7 +104,7 @@ class Service:
         MessageTooLong, UnknownRecipe, Busy, AccessDenied, QuotaUsed, and NotFound where the message was deleted
         before it was asked about.
         """
-        text, message = self._taken(message)
+        text, message = cleaning.taken(message, self._settings.max_message_chars)
         try:
             received = await self._database.write(intake.receive, message, text, self._limits, _now())
         except IntegrityError:  # the same event is being stored by another task: now it is there
@@ -146,7 +122,7 @@ class Service:
 
         Raises EmptyMessage, MessageTooLong, UnknownRecipe, Busy, AccessDenied, QuotaUsed.
         """
-        _, message = self._taken(message)
+        _, message = cleaning.taken(message, self._settings.max_message_chars)
         await self._database.read(intake.check, message, self._limits, _now())
 
     async def edit(self, place: Place, event_id: str, text: str) -> TurnView | None:
@@ -154,11 +130,12 @@ class Service:
 
         None where the message is not known, or the wording is the one that it had.
         """
-        turn = await self._database.write(conversations.edit, place, event_id, self._checked(text), _now())
+        words = cleaning.checked(text, self._settings.max_message_chars)
+        turn = await self._database.write(conversations.edit, place, event_id, words, _now())
         if turn is None:
             await self.handoffs.bell.ring()  # maybe a human is to see it
             return None
-        await self._tell_cancel(turn.id, turn.fence - 1)  # the new answer, which may have begun, goes on
+        await self._signals.cancel(turn.id, turn.fence - 1)  # the new answer, which may have begun, goes on
         self._wake_ups.send_soon(turn.id)
         return await self.turn_status(turn.id)
 
@@ -173,12 +150,12 @@ class Service:
         deleted = await self._database.write(conversations.delete, place, event_id, _now(), gone=gone)
         if deleted is None:
             return None
-        await self._try_to_drop_copies(deleted.purged)
+        await self._signals.purged(deleted.purged)
         await self.handoffs.bell.ring()  # staff may have been shown it
         if deleted.turn is None:
             return None
-        await self._tell_cancel(deleted.turn.id, deleted.turn.fence)
-        await self._tell_end(deleted.turn)
+        await self._signals.cancel(deleted.turn.id, deleted.turn.fence)
+        await self._signals.ended(deleted.turn)
         return await self.turn_status(deleted.turn.id)
 
     async def delete_channel(self, platform: str, workspace: str, channel: str) -> int:
@@ -194,7 +171,7 @@ class Service:
         Raises NotFound, and NotAllowed for anyone but the asker or a moderator.
         """
         turn = await self._database.write(conversations.cancel, place, person, turn_id, _now(), moderator=moderator)
-        await self._tell_stopped(turn)
+        await self._signals.stopped(turn)
         return turn.state
 
     async def regenerate(self, place: Place, person: Person, turn_id: int) -> TurnView:
@@ -211,9 +188,9 @@ class Service:
         turn_ids = await self._database.read(closing.undelivered_turns, platform, workspace)
         for turn_id in turn_ids:
             turn, purged = await self._database.write(closing.give_up, turn_id, _now())
-            await self._tell_cancel(turn.id, turn.fence - 1)
-            await self._tell_end(turn)
-            await self._try_to_drop_copies(purged)
+            await self._signals.cancel(turn.id, turn.fence - 1)
+            await self._signals.ended(turn)
+            await self._signals.purged(purged)
         return len(turn_ids)
 
     async def workspaces(self, platform: str, prefix: str) -> list[str]:
@@ -267,52 +244,6 @@ class Service:
     async def turn(self, place: Place, turn_id: int) -> TurnView:
         """One Turn of this Conversation. Raises NotFound."""
         return await self._database.read(history.scoped_turn_view, place, turn_id)
-
-    async def forget(self, place: Place, person: Person) -> Forgotten | None:
-        """Purge every word of a Participant, everywhere. None where they were never seen.
-
-        Raises QueueUnavailable where SQL is purged and Redis is not: ask again, or wait until its streams end.
-        """
-        await self._database.write(_end_handoffs, place, person)
-        forgotten = await self._database.write(_forget, place, person)
-        if forgotten is None:
-            return None
-        participant_id, conversation_ids = forgotten.participant_id, forgotten.purged.conversation_ids
-        known = [turn.id for turn in forgotten.restarted]
-        late = await self._database.write(privacy.restart_readers, participant_id, conversation_ids, known)
-        forgotten = replace(forgotten, restarted=(*forgotten.restarted, *late))
-        log.info("A person was forgotten.", action="person_forgotten", participant_id=participant_id)
-        await self.handoffs.bell.ring()
-        await self._drop_forgotten(forgotten)
-        return forgotten
-
-    async def _drop_forgotten(self, forgotten: Forgotten) -> None:
-        """Empty streams, stop workers that speak of the words, and have what they did for others done anew."""
-        silenced = {turn.id: turn.fence for turn in forgotten.restarted}
-        with translated():
-            for turn in (*forgotten.withdrawn, *forgotten.restarted):
-                await self._control.cancel(self._client, turn.id, turn.fence - 1)
-            await self._drop_copies(forgotten.purged + Purged(silenced=silenced), running=silenced)
-        for turn in forgotten.withdrawn:
-            await self._tell_end(turn)
-        for turn in forgotten.restarted:
-            self._wake_ups.send_soon(turn.id)
-
-    async def opt_out(self, place: Place, person: Person, opted_out: bool) -> None:
-        """Keep none of the person's words from now on, or keep them again. What is there already stays."""
-        await self._database.write(privacy.opt, place.platform, person.id, out=opted_out, now=_now())
-
-    async def opted_out(self, platform: str, person_ids: Collection[str]) -> frozenset[str]:
-        """Those of a platform's people of whom nothing may be kept."""
-        return await self._database.read(privacy.opted_out_people, platform, person_ids)
-
-    async def export(self, place: Place, person: Person) -> dict[str, Any]:
-        """Everything of the person on this platform, JSON-able."""
-        return await self._database.read(archive.export, place.platform, person.id, _now())
-
-    async def privacy_notice(self, place: Place, person: Person) -> PrivacyNotice:
-        """How long words are kept here, and whether this person has none kept."""
-        return await self._database.read(privacy.notice, place, person, self._settings.retention_days)
 
     # What is set for a Workspace, and how Pajama does.
 
@@ -390,77 +321,9 @@ class Service:
         """Where to look for what was missed: Conversations with a Turn since then, and the newest event of each."""
         return await self._database.read(backfill.backfill_points, platform, since)
 
-    async def deliveries(self, generation_id: int) -> list[DeliveryView]:
-        """What the ledger holds of a Generation."""
-        return await self._database.read(deliveries.of_generation, generation_id)
-
-    async def to_remove(self, turn_id: int) -> list[str]:
-        """The platform's ids of the messages of a Turn that belong to no question any more, until it is delivered."""
-        return await self._database.read(deliveries.to_remove, turn_id)
-
     async def undelivered_before(self, turn_id: int) -> dict[int, TurnState]:
         """The Turns of its Conversation that were asked before it and whose answer the person does not have."""
         return await self._database.read(history.undelivered_before, turn_id)
-
-    async def delivery_sending(self, generation_id: int, chunk: int) -> None:
-        """Note that a chunk is about to be sent."""
-        await self._database.write(deliveries.sending, generation_id, chunk, _now())
-
-    async def delivery_sent(self, generation_id: int, chunk: int, external_id: str) -> None:
-        """Note that a chunk stands on the platform. Raises NotFound where it was never begun."""
-        await self._database.write(deliveries.sent, generation_id, chunk, external_id, _now())
-
-    async def mark_delivered(self, turn_id: int, fence: int, removed: Collection[str] | None = ()) -> bool:
-        """Note that the person has everything of the Turn, and nothing else of it.
-
-        `removed` is what was taken away of `to_remove`; None: it is given up. False where the Turn was asked for again, or
-        its question deleted, meanwhile.
-        """
-        purged = await self._database.write(deliveries.delivered, turn_id, fence, _now(), removed)
-        if purged is not None:
-            await self._try_to_drop_copies(purged)
-        return purged is not None
-
-    async def say_connected(self, platform: str, for_s: float) -> None:
-        """Say that the platform's bot is connected, for so long. Raises QueueUnavailable."""
-        with translated():
-            await self._client.set(adapter_key(self._settings.redis_prefix, platform), "1", px=int(1000 * for_s))
-
-    async def say_disconnected(self, platform: str) -> None:
-        """Say at once that it is not. Raises QueueUnavailable."""
-        with translated():
-            await self._client.delete(adapter_key(self._settings.redis_prefix, platform))
-
-    async def remember(self, name: str, value: str) -> None:
-        """Keep a note of an adapter in Redis, where it may be lost without harm. Raises QueueUnavailable."""
-        with translated():
-            await self._client.set(note_key(self._settings.redis_prefix, name), value)
-
-    async def recall(self, name: str) -> str | None:
-        """The note of an adapter, if it is still there. Raises QueueUnavailable."""
-        with translated():
-            found = await self._client.get(note_key(self._settings.redis_prefix, name))
-        return str(found) if found is not None else None
-
-    async def claim(self, name: str, for_s: float) -> bool:
-        """Take something for oneself, of all processes, for so long; False where another has it. Raises QueueUnavailable."""
-        with translated():
-            key = note_key(self._settings.redis_prefix, f"claim-{name}")
-            return bool(await self._client.set(key, "1", nx=True, px=int(1000 * for_s)))
-
-    async def release(self, name: str) -> None:
-        """Give back what was claimed. Raises QueueUnavailable."""
-        with translated():
-            await self._client.delete(note_key(self._settings.redis_prefix, f"claim-{name}"))
-
-    async def within_rate(self, name: str, most: int, per_s: float) -> bool:
-        """Whether something is within `most` in `per_s` seconds, of all processes together. Raises QueueUnavailable."""
-        return await self.rates.take(name, Rate(most, per_s), 0.0) is not None
-
-    async def only_once(self, name: str, within_s: int) -> bool:
-        """Whether nobody asked this under that name within the time, of all processes. Raises QueueUnavailable."""
-        with translated():
-            return bool(await self._client.set(note_key(self._settings.redis_prefix, name), "1", nx=True, ex=within_s))
 
     async def check_health(self) -> None:
         """Raises DatabaseUnavailable or QueueUnavailable."""
@@ -468,73 +331,9 @@ class Service:
         with translated():
             await self._client.ping()
 
-    def _taken(self, message: InboundMessage) -> tuple[str, InboundMessage]:
-        """Its text, and the message with everything else in it, cleaned. Raises EmptyMessage, MessageTooLong, UnknownRecipe."""
-        if message.recipe not in recipes.NAMES:
-            raise UnknownRecipe(message.recipe, recipes.NAMES)
-        text = self._checked(message.text)
-        arguments = {name: self._cleaned(value) for name, value in message.arguments.items()}
-        return text, message.model_copy(update={"arguments": arguments, "context": self._readable(message.context)})
-
-    def _checked(self, text: str) -> str:
-        cleaned = self._cleaned(text)
-        if not cleaned:
-            raise EmptyMessage
-        return cleaned
-
-    def _cleaned(self, text: str) -> str:
-        limit = self._settings.max_message_chars
-        if len(text) > limit:
-            raise MessageTooLong(len(text), limit)
-        return clean_text(text)
-
-    def _readable(self, messages: tuple[ContextMessage, ...]) -> tuple[ContextMessage, ...]:
-        """What can be read for context, cleaned; what is over-long is cut, as nobody waits for an answer to it."""
-        limit = self._settings.max_message_chars
-        cleaned = [each.model_copy(update={"text": clean_text(each.text[:limit])}) for each in messages]
-        return tuple(each for each in cleaned if each.text)
-
     def _ready_workers(self) -> list[WorkerStatus]:
         with connect(self._settings.redis_url) as client:
             return ready_workers(client, self._settings.redis_prefix)
-
-    async def _drop_copies(self, purged: Purged, running: Collection[int] = ()) -> None:
-        """Raises RedisError."""
-        async with self._client.pipeline() as pipeline:
-            drop_copies(pipeline, self._settings.redis_prefix, self._settings.stream_ttl_s, purged, running)
-            if len(pipeline):
-                await pipeline.execute(raise_on_error=False)
-
-    async def _try_to_drop_copies(self, purged: Purged) -> None:
-        try:
-            await self._drop_copies(purged)
-        except (RedisError, OSError) as error:
-            log.warning("Copies of purged words end by themselves.", action="copies_left", reason=str(error))
-
-    async def _tell_stopped(self, turn: Turn) -> None:
-        """A Turn was stopped: its worker is told, or where it has none, its followers."""
-        if turn.state is TurnState.RUNNING:
-            await self._tell_cancel(turn.id, turn.fence)
-        else:
-            await self._tell_end(turn)
-
-    async def _tell_cancel(self, turn_id: int, fence: int) -> None:
-        """At once over Redis; where that is down, the worker's next heartbeat sees the same in SQL."""
-        try:
-            await self._control.cancel(self._client, turn_id, fence)
-        except (RedisError, OSError) as error:
-            log.warning("A cancel waits for the heartbeat.", action="cancel_late", turn_id=turn_id, reason=str(error))
-
-    async def _tell_end(self, turn: Turn) -> None:
-        """Followers of a Turn that was cancelled in SQL hear of it at once; where Redis is down, they find it there."""
-        if turn.state is not TurnState.CANCELLED:
-            return
-        kind, reason = ReplyEventKind.CANCELLED, FinishReason.CANCELLED
-        event = ReplyEvent(turn_id=turn.id, generation_id=None, fence=turn.fence, kind=kind, finish_reason=reason)
-        try:
-            await tell_end(self._client, self._settings.redis_prefix, event, self._settings.stream_ttl_s)
-        except (RedisError, OSError) as error:
-            log.warning("An end is found in SQL only.", action="end_untold", turn_id=turn.id, reason=str(error))
 
 
 @asynccontextmanager
@@ -564,13 +363,6 @@ def _reset(session: Session, place: Place) -> None:
     conversations.reset(session, place)
 
 
-def _end_handoffs(session: Session, place: Place, person: Person) -> None:
-    """In a transaction of its own: forgetting locks Messages first, and this Conversations."""
-    participant = places.find_participant(session, place.platform, person.id)
-    if participant is not None:
-        states.release_of_person(session, participant.id, _now())
-
-
 def _choice(session: Session, place: Place, person: Person, turn_id: int, entry_id: int) -> Choice:
     places.check_asker(session, place, person, turn_id)
     answer = history.turn_view(session, turn_id).answer
@@ -588,11 +380,6 @@ def _check_collection(session: Session, place: Place, channel: str | None, name:
     known = tuple(each for each in there if here.faq_collections is None or each in here.faq_collections)
     if name not in known:
         raise UnknownCollection(name, known)
-
-
-def _forget(session: Session, place: Place, person: Person) -> Forgotten | None:
-    participant = places.find_participant(session, place.platform, person.id)
-    return privacy.forget(session, participant.id, _now()) if participant is not None else None
 
 
 def _now() -> datetime:

@@ -117,7 +117,7 @@ class Handlers:
 
     async def _say_connected(self) -> None:
         try:
-            await self._service.say_connected(PLATFORM, 3 * BEAT_S)
+            await self._service.notes.say_connected(PLATFORM, 3 * BEAT_S)
         except ServiceUnavailable as error:
             log.warning("Nobody hears that Discord is connected.", action="beat_failed", reason=str(error))
 

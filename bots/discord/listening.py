@@ -55,7 +55,7 @@ class Listening:
     async def since(self) -> datetime | None:
         """When the bot had last heard everything; None where nobody knows."""
         try:
-            noted = await self._service.recall(self._note_name)
+            noted = await self._service.notes.recall(self._note_name)
         except QueueUnavailable as error:
             log.warning("Since when something was missed is not known.", action="heard_unread", reason=str(error))
             return None
@@ -66,7 +66,7 @@ class Listening:
         if self._deaf or self._behind or self._runs:
             return
         try:
-            await self._service.remember(self._note_name, datetime.now(UTC).isoformat())
+            await self._service.notes.remember(self._note_name, datetime.now(UTC).isoformat())
         except QueueUnavailable as error:
             log.warning("What is heard cannot be noted.", action="heard_unnoted", reason=str(error))
 

@@ -29,14 +29,14 @@ async def register_commands(client: discord.Client, service: Service) -> bool:
         return False
     fingerprint, name = slash.fingerprint(), note_name(application_id)
     try:
-        if await service.recall(name) == fingerprint and not await _missing(client):
+        if await service.notes.recall(name) == fingerprint and not await _missing(client):
             return False
     except (QueueUnavailable, Refused) as error:
         log.warning("What is registered is not known.", action="commands_unknown", reason=str(error))
     payload = slash.payload()
     try:
         await surely(lambda: client.http.bulk_upsert_global_commands(application_id, payload), what="commands")
-        await service.remember(name, fingerprint)
+        await service.notes.remember(name, fingerprint)
     except (Refused, QueueUnavailable) as error:
         log.warning("The commands were not registered.", action="commands_failed", reason=str(error))
         return False

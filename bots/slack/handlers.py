@@ -132,8 +132,8 @@ class Handlers:
 
     async def _say(self, *, present: bool, changed: bool) -> None:
         if changed:
-            await self._service.remember(REMOVED, "" if present else "1")
+            await self._service.notes.remember(REMOVED, "" if present else "1")
         if present:
-            await self._service.say_connected(PLATFORM, 3 * BEAT_S)
+            await self._service.notes.say_connected(PLATFORM, 3 * BEAT_S)
         elif changed:
-            await self._service.say_disconnected(PLATFORM)
+            await self._service.notes.say_disconnected(PLATFORM)

@@ -32,7 +32,7 @@ class Heard:
         kind = subscription(event)
         self._noted[kind] = monotonic()
         try:
-            await self._service.remember(f"slack-heard-{kind}", datetime.now(UTC).isoformat(timespec="seconds"))
+            await self._service.notes.remember(f"slack-heard-{kind}", datetime.now(UTC).isoformat(timespec="seconds"))
         except QueueUnavailable:
             self._noted.pop(kind, None)
 

@@ -25,7 +25,7 @@ class Once:
     async def first(self, what: str) -> bool:
         """Whether nobody has done it before."""
         try:
-            return await self._service.claim(f"slack-{what}", FOR_S)
+            return await self._service.notes.claim(f"slack-{what}", FOR_S)
         except QueueUnavailable as error:
             log.warning("Something may be done twice.", action="once_unknown", reason=str(error))
             return True
@@ -33,6 +33,6 @@ class Once:
     async def again(self, what: str) -> None:
         """It was not done after all: whoever hears of it next does it."""
         try:
-            await self._service.release(f"slack-{what}")
+            await self._service.notes.release(f"slack-{what}")
         except QueueUnavailable as error:
             log.warning("Something may be left undone.", action="once_unknown", reason=str(error))

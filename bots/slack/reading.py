@@ -86,7 +86,7 @@ class Reading:
             whole = False
         if not said:
             return await self._known_of(place), False
-        unread = await self._service.opted_out(PLATFORM, {str(each.get("user")) for each in said})
+        unread = await self._service.privacy.opted_out(PLATFORM, {str(each.get("user")) for each in said})
         lines = [await self._line(each, bot) for each in said if each.get("user") not in unread]
         return self._fitting([line for line in lines if line], whole=whole and not unread)
 

@@ -166,11 +166,11 @@ class InstalledTokens:
             return await self._renew(found) if found is not None and _left_s(found) < RENEW_BEFORE_S else found
         finally:
             with suppress(QueueUnavailable):  # it ends by itself
-                await self._service.release(name)
+                await self._service.notes.release(name)
 
     async def _may_renew(self, name: str, bot: Bot) -> bool:
         try:
-            return await self._service.claim(name, _RENEWING_S)
+            return await self._service.notes.claim(name, _RENEWING_S)
         except QueueUnavailable:
             if _left_s(bot) > 0:
                 return False

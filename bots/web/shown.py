@@ -49,6 +49,6 @@ async def note_shown(service: Service, views: Iterable[TurnView]) -> None:
     """Note in the ledger that the page has these ended Turns."""
     for view in views:
         if view.answer is not None:
-            await service.delivery_sending(view.answer.generation_id, CHUNK)
-            await service.delivery_sent(view.answer.generation_id, CHUNK, f"web:{view.answer.generation_id}")
-        await service.mark_delivered(view.turn_id, view.fence)
+            await service.ledger.sending(view.answer.generation_id, CHUNK)
+            await service.ledger.sent(view.answer.generation_id, CHUNK, f"web:{view.answer.generation_id}")
+        await service.ledger.delivered(view.turn_id, view.fence)

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import structlog
 
+from core import cleaning
 from core.bell import Bell
 from core.database import AsyncDatabase
-from core.errors import EmptyMessage, MessageTooLong
 from core.handoffs import relays, states, transcripts, views
 from core.handoffs.relays import Taken
 from core.handoffs.states import Requested
@@ -20,7 +20,7 @@ from core.handoffs.transcripts import Line
 from core.handoffs.views import HandoffView
 from core.intake import PassedOn
 from core.models import Turn
-from core.values import HandoffRequest, Place, Staff, clean_text
+from core.values import HandoffRequest, Place, Staff
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,8 @@ class Handoffs:
 
         Raises AccessDenied, MessageTooLong, and NotFound where the message was deleted before.
         """
-        requested = await self._database.write(states.request, request, self._cleaned(request.text), _now())
+        words = cleaning.cleaned(request.text, self._max_chars)
+        requested = await self._database.write(states.request, request, words, _now())
         if requested.new:
             log.info("A human is asked for.", action="handoff_requested", handoff_id=requested.handoff_id)
         await self.bell.ring()
@@ -62,9 +63,7 @@ class Handoffs:
 
         Raises NotFound, HandoffNotClaimed, EmptyMessage, MessageTooLong.
         """
-        words = self._cleaned(text)
-        if not words:
-            raise EmptyMessage
+        words = cleaning.checked(text, self._max_chars)
         passed_on = await self._database.write(states.staff_says, place, handoff_id, staff, event_id, words, _now())
         await self.bell.ring()
         return passed_on
@@ -133,11 +132,6 @@ class Handoffs:
     async def relay_refused(self, taken: Taken) -> None:
         """Note that the platform will never take it, and have whoever waits for it told. Raises LeaseLost."""
         await self._database.write(relays.refused, taken, _now())
-
-    def _cleaned(self, text: str) -> str:
-        if len(text) > self._max_chars:
-            raise MessageTooLong(len(text), self._max_chars)
-        return clean_text(text)
 
 
 def _now() -> datetime:

@@ -91,7 +91,7 @@ async def _forget(settings: Settings, place: Place, who: Person) -> privacy.Forg
     from core.service import open_service
 
     async with open_service(settings) as service:
-        forgotten = await service.forget(place, who)
+        forgotten = await service.privacy.forget(place, who)
     assert forgotten is not None  # they were known a moment ago
     return forgotten
 

@@ -134,7 +134,7 @@ class TestDelivering:
         worker.script["long"] = WORDS
         turn = await deliver(service, await ask(service, "long"), ChannelSink(channel))
         assert turn.answer is not None
-        assert await service.deliveries(turn.answer.generation_id) == [
+        assert await service.ledger.of_generation(turn.answer.generation_id) == [
             DeliveryView(index, DeliveryState.SENT, message_id) for index, message_id in enumerate(channel.messages)
         ]
         assert (await service.turn_status(turn.turn_id)).delivered_at is not None
@@ -227,14 +227,14 @@ class TestDelivering:
     async def test_a_question_that_is_deleted_as_its_answer_is_noted_takes_it_away(
         self, service: Service, worker: ScriptedWorker, channel: Channel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        turn, mark = await ask(service, "hello"), service.mark_delivered
+        turn, mark = await ask(service, "hello"), service.ledger.delivered
 
         async def too_late(*given: Any) -> bool:
             monkeypatch.undo()
             await service.delete(turn.place, turn.event_id)
             return await mark(*given)
 
-        monkeypatch.setattr(service, "mark_delivered", too_late)
+        monkeypatch.setattr(service.ledger, "delivered", too_late)
         await deliver(service, turn, ChannelSink(channel))
         assert channel.shown() == [] and len(channel.removed) == 1
         assert await service.waiting("discord") == []

@@ -17,7 +17,7 @@ from core import privacy
 from core.database import Database
 from core.errors import WordsPurged
 from core.redis import connect, reply_key
-from core.service import Service
+from core.service import Service, open_service
 from core.settings import Settings
 from core.values import Person
 from tests.bots.channel import Channel, ChannelSink
@@ -50,14 +50,14 @@ class TestNotice:
         for part in (text("privacy_what"), text("privacy_no_end"), text("privacy_is_in"), text("privacy_how")):
             assert part in shown
 
-    async def test_it_tells_the_days_and_who_opted_out(self, settings: Settings, service: Service) -> None:
-        service._settings = settings.model_copy(update={"retention_days": 30})
-        await do(service, "/privacy opt-out")
-        shown = await told(service, "/privacy")
-        assert text("privacy_days", days=30) in shown and text("privacy_is_out") in shown
-        assert text("privacy_is_in") in await told(service, "/privacy", BOB)
-        assert await told(service, "/privacy OPT-IN") == text("privacy_opted_in")
-        assert text("privacy_is_in") in await told(service, "/privacy")
+    async def test_it_tells_the_days_and_who_opted_out(self, settings: Settings) -> None:
+        async with open_service(settings.model_copy(update={"retention_days": 30})) as service:
+            await do(service, "/privacy opt-out")
+            shown = await told(service, "/privacy")
+            assert text("privacy_days", days=30) in shown and text("privacy_is_out") in shown
+            assert text("privacy_is_in") in await told(service, "/privacy", BOB)
+            assert await told(service, "/privacy OPT-IN") == text("privacy_opted_in")
+            assert text("privacy_is_in") in await told(service, "/privacy")
 
     async def test_it_speaks_the_askers_language(self, service: Service) -> None:
         chinese = dataclasses.replace(asker(f"event-{next(EVENTS)}"), language="zh-CN")

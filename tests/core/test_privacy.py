@@ -191,7 +191,7 @@ async def test_streams_are_emptied_and_refuse_what_a_worker_still_says(
         async with open_service(settings) as service:
             following = service.follow(1)
             assert (await anext(following)).text == MARK
-            forgotten = await service.forget(place, Person(id="p"))
+            forgotten = await service.privacy.forget(place, Person(id="p"))
             assert forgotten is not None and forgotten.purged.messages == 2
             say(1, 1)
             say(working.turn_id, working.fence)
@@ -219,7 +219,7 @@ async def test_asking_again_empties_streams_that_redis_still_had(
         forget(spoken)  # and then Redis was away
         settings = Settings(database_url=database_url, redis_url=redis_url, redis_prefix=redis_prefix)
         async with open_service(settings) as service:
-            forgotten = await service.forget(spoken.message("x").place, Person(id="p"))
+            forgotten = await service.privacy.forget(spoken.message("x").place, Person(id="p"))
         assert forgotten is not None and forgotten.purged.messages == 0
         assert client.xlen(reply_key(redis_prefix, 1)) == 0
 

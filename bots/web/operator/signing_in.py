@@ -13,6 +13,7 @@ from starlette.responses import Response
 from bots.web.operator.badges import CODE_AGE_S, PATH, Badges
 from bots.web.refusals import Refused
 from bots.web.schemas import Request as Body
+from core.rates import Rate
 from core.service import Service
 
 TRIES_PER_ADDRESS, TRIES, WITHIN_S = 10, 100, 300
@@ -43,8 +44,8 @@ async def sign_in(given: SignIn, request: Request, response: Response) -> None:
     """Take the key, or a link's code once, for a badge. Every try counts; what is wrong is not said."""
     service: Service = request.app.state.service
     address = request.client.host if request.client else "unknown"
-    mine = await service.within_rate(f"sign-in-{address}", TRIES_PER_ADDRESS, WITHIN_S)
-    if not mine or not await service.within_rate("sign-in", TRIES, WITHIN_S):
+    mine = await service.rates.within(f"sign-in-{address}", Rate(TRIES_PER_ADDRESS, WITHIN_S))
+    if not mine or not await service.rates.within("sign-in", Rate(TRIES, WITHIN_S)):
         raise Refused(429, "sign_in_often")
     if not await _is_right(given, request, service):
         log.warning("A sign-in was refused.", action="operator_refused", by="code" if given.code else "key")
@@ -69,7 +70,7 @@ async def _is_right(given: SignIn, request: Request, service: Service) -> bool:
     if not given.code:
         return badges.is_key(given.key)
     name = badges.code_name(given.code)
-    return name is not None and await service.only_once(f"operator-code-{name}", CODE_AGE_S)
+    return name is not None and await service.notes.only_once(f"operator-code-{name}", CODE_AGE_S)
 
 
 def _badges(request: Request) -> Badges:

@@ -273,14 +273,14 @@ async def test_an_apology_is_told_once_where_sql_is_away_just_then(
     bot: Bot, worker: ScriptedWorker, slack: StandInSlack, acme: Team, database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    delivery, noted, away = Delivery(new_dm(acme), worker, database, SHORT), bot.service.mark_delivered, [True]
+    delivery, noted, away = Delivery(new_dm(acme), worker, database, SHORT), bot.service.ledger.delivered, [True]
 
     async def mark(*told: Any) -> bool:
         if away and away.pop():
             raise DatabaseUnavailable
         return await noted(*told)
 
-    monkeypatch.setattr(bot.service, "mark_delivered", mark)
+    monkeypatch.setattr(bot.service.ledger, "delivered", mark)
     await delivery.ask()
     await delivery.channel.until(LINES[0].strip())
     assert delivery.channel.person is not None

@@ -137,7 +137,7 @@ class TestHome:
     async def test_who_opted_out_reads_that_there(
         self, bot: Bot, service: Service, slack: StandInSlack, acme: Team, ann: User
     ) -> None:
-        await service.opt_out(anywhere(acme), Person(id=ann.id), True)
+        await service.privacy.opt_out(anywhere(acme), Person(id=ann.id), True)
         await acme.open_home(ann)
         await slack.until(lambda: acme.home(ann))
         assert text("privacy_is_out") in str(acme.home(ann).blocks)  # type: ignore[union-attr]

@@ -101,7 +101,7 @@ async def test_a_reaction_is_a_rating(
     await dm.react(ann, dm.answers[0], "+1")
     await bot.settled()
     place = Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{question.ts}")
-    exported = await service.export(place, Person(id=ann.id))
+    exported = await service.privacy.export(place, Person(id=ann.id))
     assert Rating.UP.value in str(exported)
 
 
@@ -219,7 +219,7 @@ async def test_a_comment_comes_by_a_form(
     await acme.submit_view(ann, form, {"comment": "too short"})
     await bot.settled()
     place = Place(platform="slack", workspace=acme.id, conversation=f"{dm.id}:{question.ts}")
-    assert "too short" in str(await service.export(place, Person(id=ann.id)))
+    assert "too short" in str(await service.privacy.export(place, Person(id=ann.id)))
 
 
 async def test_a_dm_makes_nobody_an_admin_of_the_workspace(

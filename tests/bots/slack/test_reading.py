@@ -84,7 +84,9 @@ async def test_others_are_not_read_where_nobody_allowed_it(
 async def test_what_is_deleted_or_of_who_opted_out_is_not_read(
     bot: Bot, worker: ScriptedWorker, service: Service, acme: Team, general: Channel, ann: User, bob: User
 ) -> None:
-    await service.opt_out(Place(platform="slack", workspace=acme.id, conversation="any"), Person(id=bob.id), True)
+    await service.privacy.opt_out(
+        Place(platform="slack", workspace=acme.id, conversation="any"), Person(id=bob.id), True
+    )
     await general.say(ann, "kept words")
     gone = await general.say(ann, "deleted words")
     await general.say(bob, "private words")

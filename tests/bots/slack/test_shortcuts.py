@@ -40,7 +40,7 @@ async def test_of_who_opted_out_nothing_is_read_and_who_asks_is_told_that_it_is_
     bob: User,
 ) -> None:  # fmt: skip
     place = Place(platform="slack", workspace=acme.id, conversation="any")
-    await service.opt_out(place, Person(id=bob.id), True)
+    await service.privacy.opt_out(place, Person(id=bob.id), True)
     root = await general.say(ann, "shall we meet?")
     await general.say(bob, "on Friday", thread=root)
     await acme.shortcut(ann, root, "pajama_summarise")
@@ -96,19 +96,19 @@ async def test_the_words_of_somebody_who_opted_out_are_left_alone(
     bot: Bot, worker: ScriptedWorker, service: Service, slack: StandInSlack, acme: Team, general: Channel, ann: User,
     bob: User, shortcut: str,
 ) -> None:  # fmt: skip
-    await service.opt_out(anywhere(acme), Person(id=bob.id), True)
+    await service.privacy.opt_out(anywhere(acme), Person(id=bob.id), True)
     message = await general.say(bob, "my private words")
     await acme.shortcut(ann, message, shortcut)
     await until_seen(slack, general, ann, text("error_unwanted"))
     await bot.settled()
     assert worker.answered == [] and general.answers == []
-    assert "private words" not in str(await service.export(anywhere(acme), Person(id=ann.id)))
+    assert "private words" not in str(await service.privacy.export(anywhere(acme), Person(id=ann.id)))
 
 
 async def test_who_opted_out_may_have_their_own_words_answered(
     bot: Bot, worker: ScriptedWorker, service: Service, acme: Team, general: Channel, bob: User
 ) -> None:
-    await service.opt_out(anywhere(acme), Person(id=bob.id), True)
+    await service.privacy.opt_out(anywhere(acme), Person(id=bob.id), True)
     await acme.shortcut(bob, await general.say(bob, "my words"), "pajama_answer")
     await general.until("You said: my words")
     await bot.settled()
