@@ -6,12 +6,15 @@ It can crash the bot at a chosen call, before or after the servers did what they
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bots.courier import Courier
 from bots.delivery import Chunk, ReplySink
 from core.errors import DeliveryFailed
 from core.faq.finding import Choice
+from core.service import Service
 
 LIMIT = 120
 
@@ -152,6 +155,14 @@ class ChannelSink(ReplySink):
 
     async def notice(self, sentence: str, nonce: str, *, quiet: bool = False) -> None:
         self._channel.post(sentence, nonce)
+
+
+async def resumed(service: Service, channel: Channel, platform: str = "discord") -> int:
+    """Let a bot start and bring what is left of before; how many Turns that were."""
+    courier = Courier(service, lambda turn: nullcontext(ChannelSink(channel)))
+    waiting = await courier.resume(platform)
+    await courier.settled()
+    return waiting
 
 
 def _marks(chunk: Chunk) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from core.database import Database
 from core.service import Service, open_service
 from core.settings import Settings
+from tests.bots.channel import Channel
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 
 
@@ -51,6 +52,12 @@ def database(settings: Settings) -> Iterator[Database]:
 async def service(settings: Settings) -> AsyncIterator[Service]:
     async with open_service(settings) as service:
         yield service
+
+
+@pytest.fixture
+def channel() -> Channel:
+    """What a platform shows."""
+    return Channel()
 
 
 @pytest.fixture

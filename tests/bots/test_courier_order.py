@@ -12,10 +12,9 @@ from bots import courier as couriers
 from bots.courier import Courier
 from core.history import TurnView
 from core.service import Service
-from tests.bots.asking import ask
+from tests.bots.asking import ask, ended
 from tests.bots.channel import Channel, ChannelSink
 from tests.bots.scripted_worker import ScriptedWorker
-from tests.bots.test_delivery import ended
 
 
 async def test_what_another_process_is_slow_to_bring_comes_first_all_the_same(

@@ -20,10 +20,9 @@ from core.redis import connect, reply_key
 from core.service import Service, open_service
 from core.settings import Settings
 from core.values import Person
-from tests.bots.channel import Channel, ChannelSink
+from tests.bots.channel import Channel, ChannelSink, resumed
 from tests.bots.scripted_worker import Gate, ScriptedWorker
 from tests.bots.test_commands import ADA, BOB, EVENTS, PLACE, answered, asker, do
-from tests.bots.test_delivery import resumed
 from tests.core.test_privacy import everything
 
 SECRET = "xylophone"
