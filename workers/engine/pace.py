@@ -1,7 +1,7 @@
 """Pace: how many prompt tokens go along with a decode step, so that a long prompt does not stall the others' tokens.
 
-Knows durations of steps and nothing else. With as many newcomers as running requests, a step may take about twice as
-long as without them; the more wait for each that runs, the longer it may take.
+Knows durations of steps and nothing else. A step may take 1.7 times as long as without newcomers, so that they soon run too
+and share the weights that a step reads; where more wait than run, it may take longer.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 LEAST_TOKENS = 16
 MOST_TOKENS = 512
 _FIRST_GUESS = 64
-_STRETCH = 0.8
-"""What one newcomer a running request may add to a step, as a share of it."""
+_STRETCH = 0.7
+"""What newcomers may add to a step, as a share of it: more, where there are several a running request."""
 
 _MOST_NEWCOMERS = 8.0
 _LEAST_SHARE = 0.1
@@ -31,7 +31,7 @@ class Pace:
             return MOST_TOKENS
         if self._decode_s is None or not self._token_s:
             return _FIRST_GUESS
-        share = _STRETCH * min(_MOST_NEWCOMERS, newcomers / decoding)
+        share = _STRETCH * max(1.0, min(_MOST_NEWCOMERS, newcomers / decoding))
         return max(LEAST_TOKENS, min(MOST_TOKENS, int(share * self._decode_s / self._token_s)))
 
     def note(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
