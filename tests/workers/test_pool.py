@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.workers.asking import left_over
-from workers.engine.pace import LEAST_TOKENS, MOST_TOKENS, Pace
 from workers.engine.pool import KvPool, KvShape, Slot, rounded
 from workers.engine.prefixes import KeptPrefixes, KvReuse, common
 from workers.engine.request import KvScope
@@ -218,24 +217,3 @@ def test_no_more_is_evicted_than_has_to_be() -> None:
 def test_what_two_texts_begin_with_is_counted() -> None:
     first = np.array([1, 2, 3, 4])
     assert [common(first, np.array(second)) for second in ([1, 2, 9, 4], [1, 2, 3, 4, 5], [], [7])] == [2, 4, 0, 0]
-
-
-def test_the_pace_gives_newcomers_more_when_they_are_more() -> None:
-    pace = Pace()
-    assert pace.allowance(0, 5) == MOST_TOKENS
-    for _ in range(50):
-        pace.note(4, 0, 0.02)
-        pace.note(0, 100, 0.1)
-    few, many = pace.allowance(8, 1), pace.allowance(1, 8)
-    assert LEAST_TOKENS <= few < many <= MOST_TOKENS
-    assert pace.allowance(2, 2) == int(0.8 * 0.02 / 0.0008)
-
-
-def test_one_stalled_step_does_not_throw_the_pace() -> None:
-    pace = Pace()
-    for _ in range(20):
-        pace.note(4, 0, 0.02)
-        pace.note(0, 100, 0.1)
-    before = pace.allowance(1, 1)
-    pace.note(4, 0, 60.0)
-    assert pace.allowance(1, 1) <= 1.3 * before
