@@ -1,7 +1,7 @@
 """Pace: how many prompt tokens go along with a decode step, so that a long prompt does not stall the others' tokens.
 
 Knows durations of steps and nothing else. A step may take 1.7 times as long as without newcomers, so that they soon run too
-and share the weights that a step reads; where more wait than run, it may take longer.
+and share the weights that a step reads; where more wait than run, those who wait go first.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ LEAST_TOKENS = 16
 MOST_TOKENS = 512
 _FIRST_GUESS = 64
 _STRETCH = 0.7
-"""What newcomers may add to a step, as a share of it: more, where there are several a running request."""
+"""What newcomers may add to a step, as a share of it."""
 
-_MOST_NEWCOMERS = 8.0
 _LEAST_SHARE = 0.1
 _NEW = 0.1
 _OUTLIER = 3.0
@@ -27,12 +26,11 @@ class Pace:
 
     def allowance(self, decoding: int, newcomers: int) -> int:
         """The prompt tokens of the next step, with so many requests that decode and so many that do not yet."""
-        if not decoding:
+        if newcomers > decoding:
             return MOST_TOKENS
         if self._decode_s is None or not self._token_s:
             return _FIRST_GUESS
-        share = _STRETCH * max(1.0, min(_MOST_NEWCOMERS, newcomers / decoding))
-        return max(LEAST_TOKENS, min(MOST_TOKENS, int(share * self._decode_s / self._token_s)))
+        return max(LEAST_TOKENS, min(MOST_TOKENS, int(_STRETCH * self._decode_s / self._token_s)))
 
     def note(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
         """A step with so many of both has taken so long."""
