@@ -6,39 +6,59 @@ and share the weights that a step reads; where more wait than run, those who wai
 
 from __future__ import annotations
 
+import numpy as np
+
 LEAST_TOKENS = 16
 MOST_TOKENS = 512
 _FIRST_GUESS = 64
 _STRETCH = 0.7
 """What newcomers may add to a step, as a share of it."""
 
-_LEAST_SHARE = 0.1
 _NEW = 0.1
 _OUTLIER = 3.0
+_KEPT = 0.98
+"""What a step counts for, one step later."""
+
+_UNITS = np.array([1.0, 8.0, 64.0])
+"""A step, running requests, prompt tokens: of each about as many as cost the same."""
+
+_TRUST = 0.01
+"""How much is needed to change what was believed, beside one step."""
 
 
 class Pace:
-    """Learns from every step what a decode step and a prompt token cost here."""
+    """Learns what a step costs: something by itself, something for each request that decodes, and for each prompt token.
+
+    The latest steps are explained as well as can be (least squares); what they do not show stays as it was.
+    """
 
     def __init__(self) -> None:
-        self._decode_s: float | None = None
-        self._token_s: float | None = None
+        self._shown, self._took = np.zeros((3, 3)), np.zeros(3)
+        self._costs_s = np.zeros(3)
 
     def allowance(self, decoding: int, newcomers: int) -> int:
         """The prompt tokens of the next step, with so many requests that decode and so many that do not yet."""
         if newcomers > decoding:
             return MOST_TOKENS
-        if self._decode_s is None or not self._token_s:
+        step_s, token_s = self._expected_s(decoding, 0), self._costs_s[2] / _UNITS[2]
+        if step_s <= 0 or not self._shown[2, 2]:
             return _FIRST_GUESS
-        return max(LEAST_TOKENS, min(MOST_TOKENS, int(_STRETCH * self._decode_s / self._token_s)))
+        room_s = _STRETCH * step_s
+        return max(LEAST_TOKENS, int(room_s / token_s)) if token_s * MOST_TOKENS > room_s else MOST_TOKENS
 
     def note(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
         """A step with so many of both has taken so long."""
-        if not prompt_tokens:
-            self._decode_s = mixed(self._decode_s, seconds)
-        elif prompt_tokens >= LEAST_TOKENS and (not decoding or self._decode_s is not None):
-            rest = max(seconds - (self._decode_s or 0.0), _LEAST_SHARE * seconds)  # the weights are read in any case
-            self._token_s = mixed(self._token_s, rest / prompt_tokens)
+        expected_s = self._expected_s(decoding, prompt_tokens)
+        if expected_s > 0:  # one stalled step is not believed
+            seconds = min(seconds, _OUTLIER * expected_s)
+        units = np.array([1.0, decoding, prompt_tokens]) / _UNITS
+        self._shown = _KEPT * self._shown + np.outer(units, units)
+        self._took = _KEPT * self._took + units * seconds
+        believed = _TRUST * np.eye(3)
+        self._costs_s = np.linalg.solve(self._shown + believed, self._took + believed @ self._costs_s)
+
+    def _expected_s(self, decoding: int, prompt_tokens: int) -> float:
+        return float(self._costs_s @ (np.array([1.0, decoding, prompt_tokens]) / _UNITS))
 
 
 def mixed(before: float | None, now: float) -> float:
