@@ -1,6 +1,6 @@
 """Pace: how many prompt tokens go along with a decode step, so that a long prompt does not stall the others' tokens.
 
-Knows durations of steps and nothing else. A step may take 1.7 times as long as without newcomers, so that they soon run too
+Knows durations of steps and nothing else. A step may take 1.4 times as long as without newcomers, so that they soon run too
 and share the weights that a step reads; where more wait than run, those who wait go first.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 LEAST_TOKENS = 16
 MOST_TOKENS = 512
 _FIRST_GUESS = 64
-_STRETCH = 0.7
+_STRETCH = 0.4
 """What newcomers may add to a step, as a share of it."""
 
 _NEW = 0.1
