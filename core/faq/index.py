@@ -2,26 +2,30 @@
 
 A Snapshot never changes. `CollectionIndex.refresh` reads what changed in SQL since the last one, splits and embeds only
 new phrasings, builds another Snapshot beside the one that serves, and swaps it in with one assignment: a search uses
-the one it began with. Knows SQL only through `collections` and `vectors`; knows no thresholds.
+the one it began with. Knows SQL only through `collections`, `vectors` and `neighbours`; knows no thresholds.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from core.database import Database
+from core.errors import NotFound
 from core.faq import collections, lexical, vectors
-from core.faq.classifier import Classifier, Kernel, Matrix, train
+from core.faq.classifier import Classifier, InMemory, Kernel, Matrix, Meaning, train
 from core.faq.collections import StoredEntry
 from core.faq.embedding import Embedder
 from core.faq.entry import Entry
 from core.faq.lexical import Terms, Vocabulary
+from core.faq.neighbours import Neighbours, Store, neighbours_of
 from core.faq.words import plain
 
 MOST_TRAINED = 10_000
@@ -85,15 +89,19 @@ class Snapshot:
         return entry_id is not None and any(each.entry_id == entry_id for each in self.stored)
 
     def search(self, question: Question, limit: int = 5, *, day: date | None = None) -> list[Hit]:
-        """The best entries for a question, best first; with `day`, those that are valid then."""
+        """The best entries for a question, best first; with `day`, those that are valid then.
+
+        Raises DatabaseUnavailable where the vectors are in SQL.
+        """
         if not self.stored:
             return []
         likeness = self.kernel.words.search(question.terms)
-        nearness = self.kernel.of_question(question.vector, likeness)
+        cosines = self.kernel.cosines(question.vector, likeness)
+        nearness = self.kernel.of_question(cosines, likeness)
         scores = self._scores(nearness, day, limit)
         same = self.said.get(question.plain, frozenset())
         chosen = dict.fromkeys([*top(scores, limit), *sorted(same)])
-        hits = [self._hit(i, float(scores[i]), nearness, likeness, question, i in same) for i in chosen]
+        hits = [self._hit(i, float(scores[i]), nearness, likeness, cosines, i in same) for i in chosen]
         return [hit for hit in hits if (hit.nearness > 0 or hit.same) and np.isfinite(hit.score)]
 
     def _scores(self, nearness: Matrix, day: date | None, limit: int) -> Matrix:
@@ -109,25 +117,34 @@ class Snapshot:
         scores[chosen] = self.classifier.scores(nearness, chosen)
         return scores
 
-    def _hit(self, i: int, score: float, nearness: Matrix, likeness: Matrix, question: Question, same: bool) -> Hit:
+    def _hit(self, i: int, score: float, nearness: Matrix, likeness: Matrix, cosines: Matrix | None, same: bool) -> Hit:
         end = self.starts[i + 1] if i + 1 < len(self.starts) else len(nearness)
         at = int(self.starts[i]) + int(np.argmax(nearness[self.starts[i] : end]))
-        dense = None
-        if question.vector is not None and self.kernel.vectors is not None and self.kernel.read[at]:
-            dense = float(self.kernel.vectors[at] @ question.vector)
+        dense = None if cosines is None or np.isnan(cosines[at]) else float(cosines[at])
         return Hit(
             self.stored[i], at - int(self.starts[i]), score, float(nearness[at]), float(likeness[at]), dense, same
         )
 
 
 class CollectionIndex:
-    """The index of one collection, kept fresh. Searches may go on in any thread while one refreshes."""
+    """The index of one collection, kept fresh. Searches may go on in any thread while one refreshes.
 
-    def __init__(self, collection_id: int, embedder: Embedder | None, *, most_trained: int = MOST_TRAINED) -> None:
+    From `pgvector_from` phrasings on, unless that is 0, their vectors are left to PostgreSQL where it has pgvector.
+    """
+
+    def __init__(
+        self,
+        collection_id: int,
+        embedder: Embedder | None,
+        *,
+        most_trained: int = MOST_TRAINED,
+        pgvector_from: int = 0,
+    ) -> None:
         self.collection_id = collection_id
-        self._embedder, self._most_trained = embedder, most_trained
+        self._embedder, self._most_trained, self._pgvector_from = embedder, most_trained, pgvector_from
         self._vocabulary = Vocabulary()
-        self._texts: dict[str, tuple[Terms, Matrix | None]] = {}
+        self._texts: dict[str, tuple[Terms, bool]] = {}  # its terms, and whether the embedder reads it
+        self._vectors: dict[str, Matrix] = {}  # those that are held in memory
         self._entries: dict[int, StoredEntry] = {}
         self._refreshing = threading.Lock()
         self.snapshot: Snapshot = self._build(0)
@@ -138,21 +155,22 @@ class CollectionIndex:
         return self._embedder.revision if self._embedder is not None else None
 
     def refresh(self, database: Database, *, trained: bool = True) -> bool:
-        """Take in what changed since the last time. Whether anything did. Raises ModelUnavailable."""
+        """Take in what changed since the last time. Whether anything did. Raises DatabaseUnavailable, ModelUnavailable."""
         with self._refreshing:
             with database.read() as session:
                 changed = collections.changed_since(session, self.collection_id, self.snapshot.revision)
             if not changed:
                 return False
-            self._take(database, changed)
-            self.snapshot = self._build(max(stored.revision for stored in changed), trained=trained)
+            self._take(changed)
+            self.snapshot = self._build(max(stored.revision for stored in changed), database, trained=trained)
+            self._drop_strange(database)
             return True
 
     def load(self, entries: Sequence[Entry], *, trained: bool = True) -> None:
         """Take entries that are in no database, as a trial or a measurement has them. Raises ModelUnavailable."""
         stored = [StoredEntry(i, 1, 1, removed=False, entry=entry) for i, entry in enumerate(entries, start=1)]
         with self._refreshing:
-            self._take(None, stored)
+            self._take(stored)
             self.snapshot = self._build(1, trained=trained)
 
     def question(self, text: str, vector: Matrix | None = None) -> Question:
@@ -165,29 +183,72 @@ class CollectionIndex:
         """`text` as it is compared by words alone."""
         return Question(self._vocabulary.look_up(text), None, plain(text))
 
-    def _take(self, database: Database | None, changed: Sequence[StoredEntry]) -> None:
+    def _take(self, changed: Sequence[StoredEntry]) -> None:
         for stored in changed:
             self._entries.pop(stored.entry_id, None)
             if not stored.removed:
                 self._entries[stored.entry_id] = stored
         texts = {text: None for stored in self._entries.values() for text in stored.entry.phrasings}
-        new = [text for text in texts if text not in self._texts]
-        found = self._embedded(database, new)
-        self._texts = {text: self._texts[text] for text in texts if text in self._texts} | {
-            text: (self._vocabulary.learn(text), found.get(text)) for text in new
-        }
+        self._texts = {text: self._texts[text] if text in self._texts else self._learned(text) for text in texts}
+
+    def _learned(self, text: str) -> tuple[Terms, bool]:
+        return self._vocabulary.learn(text), self._embedder is not None and self._embedder.reads(text)
+
+    def _build(self, revision: int, database: Database | None = None, *, trained: bool = True) -> Snapshot:
+        stored = tuple(sorted(self._entries.values(), key=lambda each: each.entry_id))
+        texts = [text for each in stored for text in each.entry.phrasings]
+        counts = np.array([len(each.entry.phrasings) for each in stored], dtype=np.int64)
+        owners = np.repeat(np.arange(len(stored)), counts)
+        rows = _rows_to_learn(owners, len(stored), self._most_trained) if trained else None
+        read = np.array([self._texts[text][1] for text in texts], dtype=bool)
+        meaning = self._meaning(database, texts, read, rows)
+        kernel = Kernel(meaning, read, lexical.build([self._texts[text][0] for text in texts], len(self._vocabulary)))
+        days = np.array([_span(each) for each in stored], dtype=np.int64).reshape(-1, 2)
+        classifier = None if rows is None else train(kernel.of_phrasings(rows), owners[rows], len(stored), rows)
+        return Snapshot(revision, stored, np.cumsum(counts) - counts, kernel, days, _said(stored), classifier)
+
+    def _meaning(
+        self,
+        database: Database | None,
+        texts: Sequence[str],
+        read: npt.NDArray[np.bool_],
+        learned: npt.NDArray[np.int64] | None,
+    ) -> Meaning | None:
+        """The vectors of the phrasings: in SQL, but for those to learn from, where there are very many; else in memory."""
+        if self._embedder is None or not read.any():
+            return None
+        if database is not None and 0 < self._pgvector_from <= len(texts):
+            store = Store(database, self.collection_id, self._embedder.revision)
+            found = neighbours_of(store, texts, read, learned, partial(self._rows, database))
+            if found is not None:
+                self._vectors = {}
+                return found
+        rows = self._rows(database, texts, read)
+        self._vectors = {texts[i]: rows[i] for i in np.flatnonzero(read).tolist()}
+        return InMemory(rows)
+
+    def _rows(
+        self, database: Database | None, texts: Sequence[str], read: npt.NDArray[np.bool_] | None = None
+    ) -> Matrix:
+        """The vectors of texts that the embedder reads, zeros for others: shape (texts, dimensions)."""
+        wanted = range(len(texts)) if read is None else np.flatnonzero(read).tolist()
+        held = self._vectors  # a refresh may swap it
+        known = {texts[i]: held[texts[i]] for i in wanted if texts[i] in held}
+        known |= self._embedded(database, list({texts[i]: None for i in wanted if texts[i] not in known}))
+        rows = np.zeros((len(texts), len(next(iter(known.values())))), dtype=np.float32)
+        for i in wanted:
+            rows[i] = known[texts[i]]
+        return rows
 
     def _embedded(self, database: Database | None, texts: Sequence[str]) -> dict[str, Matrix]:
-        """The vectors of the texts that the embedder reads: those that SQL keeps, the others computed and kept."""
-        if self._embedder is None:
-            return {}
+        """The vectors of texts that the embedder reads: those that SQL keeps, the others computed and kept."""
+        assert self._embedder is not None
         revision = self._embedder.revision
-        wanted = [text for text in texts if self._embedder.reads(text)]
         found: dict[str, Matrix] = {}
-        if database is not None:
+        if database is not None and texts:
             with database.read() as session:
-                found = vectors.load(session, revision, wanted)
-        missing = [text for text in wanted if text not in found]
+                found = vectors.load(session, revision, texts)
+        missing = [text for text in texts if text not in found]
         for i in range(0, len(missing), _EMBED_AT_ONCE):
             batch = missing[i : i + _EMBED_AT_ONCE]
             made = self._embedder.embed(batch)
@@ -197,22 +258,13 @@ class CollectionIndex:
             found |= dict(zip(batch, made, strict=True))
         return found
 
-    def _share(self, kernel: Kernel, texts: Sequence[str]) -> None:
-        """Keep each vector as a row of the matrix, and not once more beside it."""
-        for i, text in enumerate(texts):
-            if kernel.vectors is not None and kernel.read[i]:
-                self._texts[text] = (self._texts[text][0], kernel.vectors[i])
-
-    def _build(self, revision: int, *, trained: bool = True) -> Snapshot:
-        stored = tuple(sorted(self._entries.values(), key=lambda each: each.entry_id))
-        given = [self._texts[text] for each in stored for text in each.entry.phrasings]
-        counts = [len(each.entry.phrasings) for each in stored]
-        starts = np.cumsum([0, *counts])[:-1].astype(np.int64) if stored else np.zeros(0, dtype=np.int64)
-        kernel = _kernel(given, len(self._vocabulary))
-        self._share(kernel, [text for each in stored for text in each.entry.phrasings])
-        days = np.array([_span(each) for each in stored], dtype=np.int64).reshape(-1, 2)
-        snapshot = Snapshot(revision, stored, starts, kernel, days, _said(stored))
-        return replace(snapshot, classifier=_trained(snapshot, self._most_trained)) if trained else snapshot
+    def _drop_strange(self, database: Database) -> None:
+        """Drop what SQL has of phrasings that are gone, unless the collection has changed: then others may need it."""
+        meaning = self.snapshot.kernel.meaning
+        if isinstance(meaning, Neighbours) and len(meaning.strange):
+            with database.write() as session, suppress(NotFound):
+                if collections.get(session, self.collection_id, lock=True).revision == self.snapshot.revision:
+                    meaning.store.drop(session, meaning.strange)
 
 
 def top(scores: Matrix, limit: int) -> list[int]:
@@ -233,28 +285,12 @@ def training_rows(owners: npt.NDArray[np.int64], most: int = MOST_TRAINED) -> np
     return np.flatnonzero(place < share)
 
 
-def _trained(snapshot: Snapshot, most: int) -> Classifier | None:
-    """A classifier, where entries have several phrasings and it does not become too large."""
-    entries, owners = len(snapshot.stored), snapshot.owners
+def _rows_to_learn(owners: npt.NDArray[np.int64], entries: int, most: int) -> npt.NDArray[np.int64] | None:
+    """The phrasings of a classifier, where entries have several phrasings and it does not become too large."""
     if len(owners) < 2 * entries or entries < 2:
         return None
     rows = training_rows(owners, most)
-    if len(rows) > most or len(rows) * entries > MOST_WEIGHTS:
-        return None
-    return train(snapshot.kernel.of_phrasings(rows), owners[rows], entries, rows)
-
-
-def _kernel(given: Sequence[tuple[Terms, Matrix | None]], vocabulary: int) -> Kernel:
-    words = lexical.build([terms for terms, _ in given], vocabulary)
-    read = np.array([vector is not None for _, vector in given], dtype=bool)
-    size = next((len(vector) for _, vector in given if vector is not None), 0)
-    if not size:
-        return Kernel(None, read, words)
-    rows = np.zeros((len(given), size), dtype=np.float32)
-    for i, (_, vector) in enumerate(given):
-        if vector is not None:
-            rows[i] = vector
-    return Kernel(rows, read, words)
+    return None if len(rows) > most or len(rows) * entries > MOST_WEIGHTS else rows
 
 
 def _said(stored: Sequence[StoredEntry]) -> Mapping[str, frozenset[int]]:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from core.database import Database
 from core.errors import ModelUnavailable, NotFound
-from core.faq import collections, matches
+from core.faq import collections, matches, neighbours
 from core.faq.calibration import Calibration, Mode, Source, default, mode_of
 from core.faq.classifier import Matrix
 from core.faq.decision import SAME_WORDS, Decision, Outcome, decide
@@ -102,10 +102,13 @@ class _Shelf:
 
 
 class FaqSearch:
-    """All collections of an installation, in memory. Every method may be called from any thread."""
+    """All collections of an installation, in memory. Every method may be called from any thread.
 
-    def __init__(self, database: Database, embedder: Embedder | None) -> None:
-        self._database, self._embedder = database, embedder
+    The vectors of those with `pgvector_from` phrasings and more, unless that is 0, are left to pgvector.
+    """
+
+    def __init__(self, database: Database, embedder: Embedder | None, *, pgvector_from: int = 0) -> None:
+        self._database, self._embedder, self._pgvector_from = database, embedder, pgvector_from
         self._refreshing = threading.Lock()
         self._shelves: dict[int, _Shelf] = {}
         self._unread: dict[int, int] = {}  # by collection, the revision that could not be indexed
@@ -136,6 +139,8 @@ class FaqSearch:
                 if shelf is not None:
                     shelves[row.id] = shelf
                     changed += shelf.revision != (known.revision if known is not None else 0)
+            if self._shelves.keys() - shelves:
+                neighbours.forget(self._database)
             self._shelves = shelves
             return changed
 
@@ -143,7 +148,7 @@ class FaqSearch:
         """The collection as it is now; as it was, if at all, where it cannot be read: the others are to be served."""
         if self._unread.get(row.id) == row.revision:
             return known
-        index = known.index if known is not None else CollectionIndex(row.id, self._embedder)
+        index = known.index if known is not None else self._index(row.id)
         where = {"collection_id": row.id, "revision": row.revision}
         try:
             if index.snapshot.revision != row.revision and index.refresh(self._database, trained=trained):
@@ -153,6 +158,9 @@ class FaqSearch:
             self._unread[row.id] = row.revision
             return known
         return _Shelf(row.name, row.workspace_id, index, index.snapshot.revision, self._calibration(row))
+
+    def _index(self, collection_id: int) -> CollectionIndex:
+        return CollectionIndex(collection_id, self._embedder, pgvector_from=self._pgvector_from)
 
     def search(
         self,
@@ -171,7 +179,7 @@ class FaqSearch:
 
         Where several collections would do alike, the Workspace's own goes before those of all, and the older first.
         By words alone where the embedder fails, and where an owner wrote just this question: to embed it takes longer
-        than all the rest, and would change nothing.
+        than all the rest, and would change nothing. Raises DatabaseUnavailable where vectors are left to SQL.
         """
         shelves = [
             shelf
@@ -215,7 +223,10 @@ class FaqSearch:
         return shelf.index
 
     def evaluate(self, collection_id: int, questions: Sequence[Labelled]) -> Report:
-        """How one collection does on labelled questions, as it is now. Raises NotFound, ModelUnavailable."""
+        """How one collection does on labelled questions, as it is now.
+
+        Raises NotFound, DatabaseUnavailable, ModelUnavailable.
+        """
         asked = ask_all(self.index_of(collection_id), questions)
         calibration = self._shelves[collection_id].calibration
         return report(asked, calibration.sureness if calibration is not None else default)

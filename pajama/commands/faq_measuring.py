@@ -34,7 +34,7 @@ def search(question: str, *, name: str | None, workspace: str, limit: int, as_js
         with database.read() as session:
             workspace_id = workspace_id_of(session, workspace)
             collection_id = None if name is None else collections.find(session, name, workspace_id).id
-        found = FaqSearch(database, embedder_of(settings))
+        found = FaqSearch(database, embedder_of(settings), pgvector_from=settings.faq_pgvector_from)
         found.refresh()
         verdict = found.search(
             workspace_id, question, day=datetime.now(UTC).date(), limit=limit, collection_id=collection_id
@@ -115,7 +115,7 @@ def _indexed(
     with database.read() as session:
         collection = collections.find(session, name, workspace_id_of(session, workspace))
         key, stored = collection.id, collection.calibration
-    index = CollectionIndex(key, embedder_of(settings))
+    index = CollectionIndex(key, embedder_of(settings), pgvector_from=settings.faq_pgvector_from)
     index.refresh(database)
     calibration = Calibration.model_validate(stored) if stored else None
     return index, calibration.with_embedder(index.embedder_revision) if calibration is not None else None

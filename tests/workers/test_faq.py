@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -9,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from core import history, workspaces
 from core.database import Database, upgrade
-from core.errors import ModelUnavailable
+from core.errors import DatabaseUnavailable, ModelUnavailable
 from core.faq import collections
 from core.faq.embedding import Embedder, Vectors
 from core.faq.entry import Entry
@@ -300,6 +301,19 @@ class TestStopping:
         assert (shop.turn(turn_id).state, shop.generation(turn_id).finish_reason) == (TurnState.RUNNING, None)
         assert shop.said() == []
 
+    def test_a_database_that_is_away_while_vectors_are_looked_up_there_is_waited_for(
+        self, shop: InterruptedShop
+    ) -> None:
+        tries = itertools.count()
+
+        def away_at_first(turn_id: int, fence: int) -> None:
+            if next(tries) < 2:
+                raise DatabaseUnavailable
+
+        shop.interrupted.happens = away_at_first
+        assert shop.answer("When are you open?").text == HOURS.answer
+        assert next(tries) == 3
+
 
 class TestFreshness:
     def test_a_change_is_seen_at_the_next_look(self, shop: Shop) -> None:
@@ -341,6 +355,22 @@ class TestFreshness:
             with shop.database.read() as session:
                 assert set(session.scalars(select(FaqVector.embedder))) == {"trigrams@1"}
         shop.close()
+
+    def test_a_large_collection_is_left_to_pgvector_with_this_embedder_only(self, vector_database_url: str) -> None:
+        database, now = Database(vector_database_url), datetime.now(UTC)
+        with database.write() as session:
+            collections.upsert(session, collections.create(session, "shop", None, now), [HOURS, PARKING], now)
+        tables = []
+        for revision in ("other@1", "trigrams@1", "trigrams@1"):
+            search = FaqDesk(database, lambda name=revision: Trigrams(name), pgvector_from=4).fresh()
+            with database.read() as session:
+                names = session.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'pajama_faq'")).all()
+            tables.append(names)
+            found = search.search(None, "the opening hours", day=now.date())
+            assert found.decision.matches[0].hit.stored.entry == HOURS
+        assert [len(names) for names in tables] == [1, 1, 1]
+        assert tables[0] != tables[1] == tables[2]
+        database.close()
 
     def test_an_embedder_that_cannot_be_loaded_leaves_the_words(self, tmp_path: Path) -> None:
         def broken() -> Trigrams:

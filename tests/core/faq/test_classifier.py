@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from core.faq import lexical
-from core.faq.classifier import Kernel, hold_out, train
-from core.faq.lexical import Vocabulary
+from core.faq.classifier import InMemory, Kernel, Matrix, hold_out, train
+from core.faq.lexical import Terms, Vocabulary
 from tests.core.faq.embedders import Trigrams
 
 GROUPS = [
@@ -26,8 +26,13 @@ def kernel_of(*, meaning: bool) -> tuple[Kernel, Vocabulary, Trigrams]:
     vocabulary, embedder = Vocabulary(), Trigrams()
     words = lexical.build([vocabulary.learn(text) for text in TEXTS], len(vocabulary))
     read = np.array([meaning and embedder.reads(text) for text in TEXTS])
-    vectors = embedder.embed(TEXTS) * read[:, None].astype(np.float32) if meaning else None
-    return Kernel(vectors, read, words), vocabulary, embedder
+    vectors = embedder.embed(TEXTS) * read[:, None].astype(np.float32)
+    return Kernel(InMemory(vectors) if meaning else None, read, words), vocabulary, embedder
+
+
+def row_of(kernel: Kernel, vector: Matrix | None, terms: Terms) -> Matrix:
+    likeness = kernel.words.search(terms)
+    return kernel.of_question(kernel.cosines(vector, likeness), likeness)
 
 
 @pytest.mark.parametrize("meaning", [True, False])
@@ -39,7 +44,7 @@ def test_a_question_is_given_to_its_entry(meaning: bool, question: str, owner: i
     kernel, vocabulary, embedder = kernel_of(meaning=meaning)
     classifier = train(kernel.of_phrasings(ALL), OWNERS, len(GROUPS), ALL)
     vector = embedder.embed([question])[0] if meaning and embedder.reads(question) else None
-    row = kernel.of_question(vector, kernel.words.search(vocabulary.look_up(question)))
+    row = row_of(kernel, vector, vocabulary.look_up(question))
     scores = classifier.scores(row, range(len(GROUPS)))
     np.testing.assert_array_equal(classifier.scores(row, [3, 1]), scores[[3, 1]])
     assert int(scores.argmax()) == owner
@@ -51,7 +56,7 @@ def test_the_kernel_of_phrasings_is_that_of_questions(meaning: bool) -> None:
     square = kernel.of_phrasings(ALL)
     for i, text in enumerate(TEXTS):
         vector = embedder.embed([text])[0] if kernel.read[i] else None
-        row = kernel.of_question(vector, kernel.words.search(vocabulary.look_up(text)))
+        row = row_of(kernel, vector, vocabulary.look_up(text))
         np.testing.assert_allclose(square[i], row, atol=1e-4)
     assert np.linalg.eigvalsh(square).min() > -1e-5
     np.testing.assert_allclose(np.diag(square), 1, atol=1e-5)
