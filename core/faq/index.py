@@ -16,6 +16,8 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+import structlog
+from numpy.linalg import LinAlgError
 
 from core.database import Database
 from core.errors import NotFound
@@ -28,14 +30,18 @@ from core.faq.lexical import Terms, Vocabulary
 from core.faq.neighbours import Neighbours, Store, neighbours_of
 from core.faq.words import plain
 
-MOST_TRAINED = 10_000
-"""Phrasings that a classifier learns from; of more, each entry gives its share."""
+log = structlog.get_logger(__name__)
+
+MOST_TRAINED = 16_000
+"""Phrasings that a classifier learns from; of more, each entry gives its share. So many take 16 to 23 s of one core and up
+to 0.9 GB, each time that the collection changes; both grow fast from there on."""
 MOST_WEIGHTS = 32_000_000
-"""Numbers that a classifier may have; above, and where an entry has one phrasing as a rule, the nearest one counts."""
+"""Numbers that a classifier may have; where entries are so many that each could give one phrasing as a rule, or where
+they have but one, the nearest counts."""
 
 MOST_SCORED = 256
 """Entries that a classifier is asked about, of more the nearest: to read all of its weights takes 9 to 11 ms where there
-are 2,000 entries with 10,000 phrasings, to read those of 256 takes 0.7."""
+are 2,000 entries with 10,000 phrasings, to read those of 256 takes 0.8, and 1.7 with 16,000."""
 
 _EMBED_AT_ONCE = 512
 _ALWAYS = (0, date.max.toordinal() + 1)
@@ -204,7 +210,7 @@ class CollectionIndex:
         meaning = self._meaning(database, texts, read, rows)
         kernel = Kernel(meaning, read, lexical.build([self._texts[text][0] for text in texts], len(self._vocabulary)))
         days = np.array([_span(each) for each in stored], dtype=np.int64).reshape(-1, 2)
-        classifier = None if rows is None else train(kernel.of_phrasings(rows), owners[rows], len(stored), rows)
+        classifier = _trained(kernel, owners, len(stored), rows)
         return Snapshot(revision, stored, np.cumsum(counts) - counts, kernel, days, _said(stored), classifier)
 
     def _meaning(
@@ -286,11 +292,26 @@ def training_rows(owners: npt.NDArray[np.int64], most: int = MOST_TRAINED) -> np
 
 
 def _rows_to_learn(owners: npt.NDArray[np.int64], entries: int, most: int) -> npt.NDArray[np.int64] | None:
-    """The phrasings of a classifier, where entries have several phrasings and it does not become too large."""
-    if len(owners) < 2 * entries or entries < 2:
+    """The phrasings of a classifier, where it does not become too large, and has several of an entry as a rule."""
+    if entries < 2:
         return None
-    rows = training_rows(owners, most)
-    return None if len(rows) > most or len(rows) * entries > MOST_WEIGHTS else rows
+    rows = training_rows(owners, min(most, MOST_WEIGHTS // entries))
+    return rows if len(rows) >= 2 * entries else None
+
+
+def _trained(
+    kernel: Kernel, owners: npt.NDArray[np.int64], entries: int, rows: npt.NDArray[np.int64] | None
+) -> Classifier | None:
+    """A classifier that has learned from these phrasings; None where there are none, or their kernel is none."""
+    if rows is None:
+        return None
+    try:
+        return train(kernel, owners[rows], entries, rows)
+    except LinAlgError as error:
+        log.warning(
+            "A collection is not learned from; the nearest phrasing counts.", action="faq_untrained", reason=str(error)
+        )
+        return None
 
 
 def _said(stored: Sequence[StoredEntry]) -> Mapping[str, frozenset[int]]:

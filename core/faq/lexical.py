@@ -22,8 +22,10 @@ Terms = npt.NDArray[np.int32]
 
 _K1, _B = 1.2, 0.0
 """Saturation of repeated terms; no allowance for length, which the cosine makes."""
-_DENSE, _COLUMNS = 50, 512
-"""A term of more than one phrasing in fifty is multiplied densely, so many terms at once."""
+_DENSE, _COLUMNS = 50, 1_024
+"""Terms of more than one phrasing in fifty are multiplied as dense matrices, the so many commonest ones at most."""
+_ROWS, _PAIRS = 64, 200_000
+"""Of the other terms the pairs of so many phrasings, or a few more than so many pairs, are multiplied at once."""
 
 
 class Vocabulary:
@@ -77,36 +79,64 @@ class LexicalIndex:
         )
         return (np.bincount(rows, products, minlength=self.phrasings) / length).astype(np.float32)
 
-    def likeness(self, rows: npt.NDArray[np.int64]) -> Likeness:
-        """The cosine of each of these phrasings with each: shape (rows, rows)."""
+    def panels(self, rows: npt.NDArray[np.int64], size: int) -> Iterator[Likeness]:
+        """The cosines of these phrasings with each other, `size` rows at a time: each up to the last one of its panel."""
         place = np.full(self.phrasings, -1, dtype=np.int64)
         place[rows] = np.arange(len(rows))
-        columns = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
-        kept = np.flatnonzero(place[self.rows] >= 0)
-        at, column, weight = place[self.rows[kept]], columns[kept], self.weights[kept]
-        bounds = np.flatnonzero(np.diff(column, prepend=-1, append=-1))
-        common = np.diff(bounds) > max(8, len(rows) // _DENSE)
-        found = _common_part(at, weight, bounds, common, len(rows))
-        for first, end in zip(bounds[:-1][~common], bounds[1:][~common], strict=True):
-            if end - first > 1:
-                those, weights = at[first:end], weight[first:end]
-                found[np.ix_(those, those)] += weights[:, None] * weights
-        np.fill_diagonal(found, 1.0)
-        return found
+        at, term = place[self.rows], np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        order = np.lexsort((at, term))
+        order = order[at[order] >= 0]
+        at, term, weights = at[order], term[order], self.weights[order]
+        column = _columns(np.bincount(term, minlength=1), len(rows) // _DENSE)[term]
+        common = column >= 0
+        dense = np.zeros((len(rows), column.max(initial=-1) + 1), dtype=np.float32)
+        dense[at[common], column[common]] = weights[common]
+        rare = _Postings.of(at[~common], term[~common], weights[~common], len(rows))
+        for first in range(0, len(rows), size):
+            end = min(first + size, len(rows))
+            found = dense[first:end] @ dense[:end].T
+            rare.add_to(found)
+            square = found[:, first:]
+            square[:] = np.tril(square, -1) + np.tril(square, -1).T
+            np.fill_diagonal(square, 1.0)
+            yield found
 
 
-def _common_part(
-    at: npt.NDArray[np.int64], weight: Likeness, bounds: npt.NDArray[np.int64], common: npt.NDArray[np.bool_], rows: int
-) -> Likeness:
-    """The products of the terms that many phrasings have, as a product of dense matrices: faster by far."""
-    found = np.zeros((rows, rows), dtype=np.float32)
-    spans = list(zip(bounds[:-1][common], bounds[1:][common], strict=True))
-    for i in range(0, len(spans), _COLUMNS):
-        block = np.zeros((rows, min(_COLUMNS, len(spans) - i)), dtype=np.float32)
-        for j, (first, end) in enumerate(spans[i : i + _COLUMNS]):
-            block[at[first:end], j] = weight[first:end]
-        found += block @ block.T
-    return found
+@dataclass(frozen=True, slots=True)
+class _Postings:
+    """The phrasings that have each of some terms: by term, and for each of them in order."""
+
+    at: npt.NDArray[np.int64]
+    weights: Likeness
+    before: npt.NDArray[np.int64]  # how many earlier phrasings have the term
+    by_phrasing: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]  # where in that each phrasing's begin
+    pairs: npt.NDArray[np.int64]  # of all phrasings up to it with earlier ones
+
+    @staticmethod
+    def of(at: npt.NDArray[np.int64], term: npt.NDArray[np.int64], weights: Likeness, phrasings: int) -> _Postings:
+        """Those of `phrasings`, given by term."""
+        before = np.arange(len(term)) - np.searchsorted(term, term)
+        by_phrasing = np.argsort(at, kind="stable")
+        starts = np.searchsorted(at[by_phrasing], np.arange(phrasings + 1))
+        pairs = np.append(0, np.cumsum(before[by_phrasing]))[starts]
+        return _Postings(at, weights, before, by_phrasing, starts, pairs)
+
+    def add_to(self, found: Likeness) -> None:
+        """Add the products of the terms that each of the last phrasings shares with those before it."""
+        rows, end = found.shape
+        first = start = end - rows
+        while first < end:
+            most = int(np.searchsorted(self.pairs, self.pairs[first] + _PAIRS, side="right")) - 1
+            last = min(max(most, first + 1), first + _ROWS, end)
+            one = self.by_phrasing[self.starts[first] : self.starts[last]]
+            counts = self.before[one]
+            other = np.arange(counts.sum()) + np.repeat(one - np.cumsum(counts), counts)
+            places = np.repeat((self.at[one] - first) * end, counts) + self.at[other]
+            products = np.repeat(self.weights[one], counts) * self.weights[other]
+            sums = np.bincount(places, products, minlength=(last - first) * end)
+            found[first - start : last - start] += sums.reshape(last - first, end).astype(np.float32)
+            first = last
 
 
 def build(phrasings: Sequence[Terms], vocabulary: int) -> LexicalIndex:
@@ -124,6 +154,15 @@ def build(phrasings: Sequence[Terms], vocabulary: int) -> LexicalIndex:
     lengths = np.sqrt(np.bincount(rows, weights.astype(np.float64) ** 2, minlength=len(phrasings)))
     weights /= np.maximum(lengths, 1e-9)[rows].astype(np.float32)
     return LexicalIndex(weights, rows, built["indptr"].astype(np.int64), len(phrasings))
+
+
+def _columns(counts: npt.NDArray[np.int64], rare: int) -> npt.NDArray[np.int64]:
+    """By term, the column of a dense matrix that is its own; -1 for those that at most `rare` phrasings have."""
+    common = np.argsort(-counts, kind="stable")[:_COLUMNS]
+    common = common[counts[common] > rare]
+    columns = np.full(len(counts), -1, dtype=np.int64)
+    columns[common] = np.arange(len(common))
+    return columns
 
 
 def _rarity(frequency: npt.NDArray[np.float64], phrasings: int) -> npt.NDArray[np.float64]:

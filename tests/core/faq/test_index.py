@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from core.faq import index as index_module
 from core.faq.classifier import InMemory
+from core.faq.embedding import Vectors
 from core.faq.entry import Entry
 from core.faq.index import CollectionIndex, top, training_rows
 from tests.core.faq.conftest import Shelf, entry
@@ -147,6 +149,31 @@ def test_what_is_too_large_to_learn_from_is_found_by_the_nearest_phrasing(monkey
     index.load([PASSWORD, ORDER])
     assert index.snapshot.classifier is None
     assert found(index, "forgot my password")[0] == "password"
+
+
+def test_where_entries_are_many_each_gives_fewer_phrasings(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [entry("a", *(f"Red shoes {i}" for i in range(5))), entry("b", "Blue hat", "Blue cap", "A blue one")]
+    monkeypatch.setattr(index_module, "MOST_WEIGHTS", 8)
+    index = CollectionIndex(0, None)
+    index.load(entries)
+    assert index.snapshot.classifier is not None
+    assert np.bincount(index.snapshot.owners[index.snapshot.classifier.rows]).tolist() == [2, 2]
+    monkeypatch.setattr(index_module, "MOST_WEIGHTS", 6)
+    index.load(entries)
+    assert index.snapshot.classifier is None
+
+
+def test_vectors_that_cannot_be_learned_from_are_searched_by_the_nearest_phrasing() -> None:
+    class Long(Trigrams):
+        """Of length 4, not 1: between two that are the same the kernel is so large that the ridge is lost."""
+
+        def embed(self, texts: Sequence[str]) -> Vectors:
+            return np.array([[4, 0] if "shoe" in text else [0, 4] for text in texts], dtype=np.float32)
+
+    index = CollectionIndex(0, Long())
+    index.load([entry("a", "Red shoes", "Two shoes"), entry("b", "Blue hat", "A hat")])
+    assert index.snapshot.classifier is None
+    assert found(index, "a blue hat")[0] == "b"
 
 
 def test_of_many_entries_the_nearest_are_scored_and_the_same_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

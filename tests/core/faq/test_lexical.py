@@ -17,10 +17,8 @@ PHRASINGS = [
 ]
 
 
-@pytest.fixture(params=[1, 50])
-def built(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Vocabulary, LexicalIndex]:
-    """With every term multiplied sparsely, and with all that stand in more than one phrasing multiplied densely."""
-    monkeypatch.setattr(lexical, "_DENSE", request.param)
+@pytest.fixture
+def built() -> tuple[Vocabulary, LexicalIndex]:
     vocabulary = Vocabulary()
     ids = [vocabulary.learn(text) for text in PHRASINGS]
     return vocabulary, lexical.build(ids, len(vocabulary))
@@ -34,11 +32,28 @@ def test_a_phrasing_is_like_itself_and_less_like_others(built: tuple[Vocabulary,
         assert np.delete(found, i).max() < 0.8
 
 
-def test_likeness_among_phrasings_is_what_a_search_finds(built: tuple[Vocabulary, LexicalIndex]) -> None:
+@pytest.mark.parametrize(
+    ("dense", "columns"), [(1, 9), (50, 999), (50, 9)], ids=["term by term", "all at once", "some at once"]
+)
+@pytest.mark.parametrize("pairs", [1, 1_000])
+@pytest.mark.parametrize("size", [1, 3, 9])
+def test_likeness_among_phrasings_is_what_a_search_finds(
+    built: tuple[Vocabulary, LexicalIndex],
+    monkeypatch: pytest.MonkeyPatch,
+    dense: int,
+    columns: int,
+    pairs: int,
+    size: int,
+) -> None:
+    monkeypatch.setattr(lexical, "_DENSE", dense)
+    monkeypatch.setattr(lexical, "_COLUMNS", columns)
+    monkeypatch.setattr(lexical, "_PAIRS", pairs)
     vocabulary, index = built
     rows = np.array([4, 0, 1, 3])
-    searched = [index.search(vocabulary.look_up(PHRASINGS[i]))[rows] for i in rows]
-    np.testing.assert_allclose(index.likeness(rows), np.array(searched), atol=1e-4)
+    searched = np.array([index.search(vocabulary.look_up(PHRASINGS[i]))[rows] for i in rows])
+    ends = [min(first + size, len(rows)) for first in range(0, len(rows), size)]
+    for end, panel in zip(ends, index.panels(rows, size), strict=True):
+        np.testing.assert_allclose(panel, searched[end - len(panel) : end, :end], atol=1e-6)
 
 
 def test_what_nobody_wrote_lowers_the_likeness(built: tuple[Vocabulary, LexicalIndex]) -> None:
