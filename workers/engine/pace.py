@@ -7,6 +7,9 @@ and share the weights that a step reads; where more wait than run, those who wai
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+
+Costs = npt.NDArray[np.float64]
 
 LEAST_TOKENS = 16
 MOST_TOKENS = 512
@@ -34,7 +37,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._shown, self._took = np.zeros((3, 3)), np.zeros(3)
-        self._costs_s = np.zeros(3)
+        self._costs_s: Costs = np.zeros(3)
 
     def allowance(self, decoding: int, newcomers: int) -> int:
         """The prompt tokens of the next step, with so many requests that decode and so many that do not yet."""
