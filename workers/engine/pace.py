@@ -6,10 +6,12 @@ and share the weights that a step reads; where more wait than run, those who wai
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-Costs = npt.NDArray[np.float64]
+Costs = npt.NDArray[np.floating[Any]]
 
 LEAST_TOKENS = 16
 MOST_TOKENS = 512
