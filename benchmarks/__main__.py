@@ -11,21 +11,18 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import distributions, version
 from pathlib import Path
 
 import psutil
-import psycopg
 import structlog
-from sqlalchemy import make_url
 
 from benchmarks import affinity, discord, engine, engine_plot, history, model, results, slack, spine, startup
 from benchmarks.figures import HEAD, Figure
+from benchmarks.postgres import own_database
 
-POSTGRES_VARIABLE = "PAJAMA_TEST_POSTGRES_URL"
 PARTS = ("startup", "spine", "history", "discord", "slack", "engine", "affinity", "model")
 _SPINE_TARGETS = {"SQLite": (12.0, 40.0), "PostgreSQL": (18.0, None)}
 _PACKAGES = (
@@ -106,27 +103,9 @@ def _measure_on(part: str, folder: Path, url: str, name: str, *, quick: bool) ->
 def _databases(sqlite_url: str) -> Iterator[tuple[str, str]]:
     """SQLite, and PostgreSQL where one is given."""
     yield sqlite_url, "SQLite"
-    with _postgres() as url:
+    with own_database() as url:
         if url:
             yield url, "PostgreSQL"
-
-
-@contextmanager
-def _postgres() -> Iterator[str | None]:
-    """A database of our own on the PostgreSQL that is given; None, said aloud, where none is."""
-    given = os.environ.get(POSTGRES_VARIABLE)
-    if not given:
-        sys.stderr.write(f"PostgreSQL is left out: {POSTGRES_VARIABLE} names none.\n")
-        yield None
-        return
-    server, name = make_url(given), f"pajama_benchmark_{os.getpid()}"
-    dsn = server.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield server.set(database=name).render_as_string(hide_password=False)
-        finally:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def _circumstances(load: float) -> list[str]:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from benchmarks import faq_pgvector
 from benchmarks.faq_data import Part, Remembering, part, question_of, rows
 from benchmarks.faq_table import HEAD, Row, recorded
 from benchmarks.figures import percentile
@@ -340,7 +341,7 @@ def _t(value: float, least: float) -> str:
 
 PARTS: dict[str, Callable[[Path, Remembering], Iterator[Row]]] = {
     each.__name__: each for each in (banking77, banking77_few, clinc150, hwu64, hint3, stackfaq, promised, speed)
-}
+} | {"pgvector": faq_pgvector.measure}
 
 if __name__ == "__main__":
     main()
