@@ -38,8 +38,8 @@ RIDGE = 0.1
 _ALONE = 10_000
 """Numbers of two vectors that BLAS multiplies in the thread that asks; more it shares among threads."""
 
-# Learning goes on beside answering, and on busy cores BLAS threads wait for each other: 16,000 phrasings took 266 s with
-# two of them, where one takes 23 to 26.
+# Learning goes on beside answering, and on busy cores BLAS threads wait for each other, spinning: two of them took 17 to
+# 23 s of CPU and 34 to 66 s in all for 10,000 phrasings, where one took 5 s of CPU and 23 to 25 in all.
 _in_one_thread = partial(threadpool_limits, limits=1, user_api="blas")
 
 
