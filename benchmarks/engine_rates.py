@@ -23,6 +23,7 @@ from benchmarks.engine_peers import Manager, Ours, Sequential, Static, llama_120
 from benchmarks.engine_scale import Load, Scale
 from benchmarks.engine_serve import Serve
 from benchmarks.figures import Figure, median, percentile
+from workers.passing import in_passing_thread
 
 _BUSY = 0.7
 """Arrivals come at this share of the rate that the engine has with all jobs at once."""
@@ -60,7 +61,8 @@ def rates(dtype: torch.dtype, folder: Path, scale: Scale, load: Load, name: str)
         if (Sequential.name, load.batch) in _TARGETS:
             once.append(stack.enter_context(Apart.of(peers.sequential, dtype, scale.sequential)))
         if scale.whole and _installed(Serve.name, engine_serve.missing(), "bench"):
-            once += _joined(stack, Serve.of(llama_120m(dtype), folder, load.batch, most))
+            model = in_passing_thread(partial(llama_120m, dtype))
+            once += _joined(stack, Serve.of(model, folder, load.batch, most))
         for peer in [*everybody, *once]:
             peer.answer([Job(text(random.Random(99), scale.prompt[0]), 2)] * 2)
         runs: dict[str, Runs] = {}

@@ -21,6 +21,7 @@ from slimpajama.configuration_slimpajama import SlimPajamaConfig
 from slimpajama.modeling_slimpajama import SlimPajamaForCausalLM
 from slimpajama.presets import preset
 from workers.loading import cpu_precision
+from workers.passing import in_passing_thread
 
 _AT_ONCE, _PROMPT, _TOKENS = 32, 64, 48
 _SPOKEN = 24
@@ -67,11 +68,11 @@ def bandwidth(scale: Scale) -> Figure:
     """The weights that a model of 1.1B reads in a second, with one request, over a read test, in turns."""
     model = _llama_1b_without_weights()
     read_bytes = sum(weight.nbytes for weight in model.parameters()) - model.get_input_embeddings().weight.nbytes
-    buffer = torch.ones(_READ_BYTES // 8, dtype=torch.int64)
+    buffer = in_passing_thread(partial(torch.ones, _READ_BYTES // 8, dtype=torch.int64))
     read, test = [], []
     with Apart.of(ours, _llama_1b, 1, 256) as engine:
         for run in range(-1, scale.runs):
-            test.append(_read_test(buffer))
+            test.append(in_passing_thread(partial(_read_test, buffer)))
             at_s = engine.answer([Job(text(random.Random(run), 16), _SPOKEN)]).at_s[0]
             read.append(read_bytes * (len(at_s) - 1) / (at_s[-1] - at_s[0]))
     own, theirs = [known / 2**30 for known in read[1:]], [known / 2**30 for known in test[1:]]
