@@ -94,14 +94,18 @@ async def test_of_what_has_begun_nothing_is_told(
 
 
 async def test_whoever_is_answered_in_time_is_told_nothing(
-    service: Service, worker: ScriptedWorker, told: Told, monkeypatch: pytest.MonkeyPatch
+    service: Service, settings: Settings, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "LONG_WAIT_S", 3600.0)
     channel = Channel()
     courier = Courier(service, lambda turn: nullcontext(ChannelSink(channel)), telling=told)
     courier.deliver(await ask(service, "hello"))
     (waiting,) = patient()
-    await courier.settled()
+    worker = ScriptedWorker(settings).start()  # not before: it would be answered by now
+    try:
+        await courier.settled()
+    finally:
+        worker.close()
     await asyncio.wait({waiting})
     assert waiting.cancelled() and told.sentences == []
 

@@ -60,6 +60,7 @@ def test_nothing_is_known_at_first() -> None:
     pace = Pace()
     assert pace.allowance(1, 1) == 64
     pace.note(1, 0, 0.03)
+    pace.note(0, 3, 0.03)
     assert pace.allowance(1, 1) == 64
 
 

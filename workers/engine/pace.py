@@ -40,19 +40,21 @@ class Pace:
     def __init__(self) -> None:
         self._shown, self._took = np.zeros((3, 3)), np.zeros(3)
         self._costs_s: Costs = np.zeros(3)
+        self._prompts_seen = False
 
     def allowance(self, decoding: int, newcomers: int) -> int:
         """The prompt tokens of the next step, with so many requests that decode and so many that do not yet."""
         if newcomers > decoding:
             return MOST_TOKENS
         step_s, token_s = self._expected_s(decoding, 0), self._costs_s[2] / _UNITS[2]
-        if step_s <= 0 or not self._shown[2, 2]:
+        if step_s <= 0 or not self._prompts_seen:
             return _FIRST_GUESS
         room_s = _STRETCH * step_s
         return max(LEAST_TOKENS, int(room_s / token_s)) if token_s * MOST_TOKENS > room_s else MOST_TOKENS
 
     def note(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
         """A step with so many of both has taken so long."""
+        self._prompts_seen |= prompt_tokens >= LEAST_TOKENS  # shorter ones tell nothing
         expected_s = self._expected_s(decoding, prompt_tokens)
         if expected_s > 0:  # one stalled step is not believed
             seconds = min(seconds, _OUTLIER * expected_s)
