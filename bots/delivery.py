@@ -103,8 +103,8 @@ async def deliver(service: Service, turn: TurnView, sink: ReplySink) -> TurnView
     A Turn that is asked for again before its end is noted is followed to its next end. Raises DeliveryFailed,
     DatabaseUnavailable; what was not noted is delivered by `Courier.resume`.
     """
-    ledger = _Ledger(service, sink, turn)
     while True:
+        ledger = _Ledger(service, sink, turn)  # anew: an answer that was complete is not retracted for the next one
         if turn.fence:  # else nothing ever was an answer to it
             await ledger.take_away()
         async with aclosing(watch(service, turn.turn_id, known=turn, pace=sink.edit_interval_s)) as updates:

@@ -158,6 +158,22 @@ class TestDelivering:
         await deliver(service, again, ChannelSink(channel))
         assert channel.shown() == ["You said: dice", "five"]
 
+    async def test_one_that_is_regenerated_as_it_is_noted_stands_too(
+        self, service: Service, worker: ScriptedWorker, channel: Channel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turn, mark = await ask(service, "dice"), service.ledger.delivered
+
+        async def too_late(*given: Any) -> bool:
+            monkeypatch.undo()
+            worker.script["dice"] = ["five"]
+            await service.regenerate(turn.place, PERSON, turn.turn_id)
+            return await mark(*given)
+
+        monkeypatch.setattr(service.ledger, "delivered", too_late)
+        await deliver(service, turn, ChannelSink(channel))
+        assert channel.shown() == ["You said: dice", "five"]
+        assert channel.removed == []
+
     async def test_a_try_that_was_lost_is_written_over_and_what_is_too_much_is_removed(
         self, service: Service, worker: ScriptedWorker, channel: Channel, database: Database, gate: Gate
     ) -> None:

@@ -286,12 +286,11 @@ def test_one_of_several_workers_makes_the_index(shelf: Shelf) -> None:
     )
     with shelf.database.write() as session:
         session.execute(text(f"DROP INDEX pajama_faq.{table}_near"))
-    with ExitStack() as refreshes:
-        with shelf.database.write() as session:
-            session.execute(text(f"LOCK TABLE pajama_faq.{table} IN ROW EXCLUSIVE MODE"))  # as who adds a vector does
-            refreshes.enter_context(refreshing(shelf, [index_of(collection_id) for _ in range(2)]))
-            while session.scalar(waiting) != 2:
-                session.execute(text("SELECT pg_stat_clear_snapshot()"))
+    with ExitStack() as refreshes, shelf.database.write() as session:
+        session.execute(text(f"LOCK TABLE pajama_faq.{table} IN ROW EXCLUSIVE MODE"))  # as who adds a vector does
+        refreshes.enter_context(refreshing(shelf, [index_of(collection_id) for _ in range(2)]))
+        while session.scalar(waiting) != 2:
+            session.execute(text("SELECT pg_stat_clear_snapshot()"))
     with shelf.database.read() as session:
         assert session.scalar(text(f"SELECT count(*) FROM pg_indexes WHERE tablename = '{table}'")) == 2
 
