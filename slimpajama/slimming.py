@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed
 
 from slimpajama.checkpoints import load_model, load_tokenizer
 from slimpajama.conversion import Error, Moments, Sharing, calibrate, convert
@@ -50,6 +51,7 @@ def slim(
 
     `calibration` is a packed JSON Lines file of `text`.
     """
+    _refuse_several()
     with memory_explained(f"There is too little memory to convert {source}."):
         tokenizer, model = _source(source)
         sharing = Sharing.parsed(share, model.config.num_hidden_layers)
@@ -70,6 +72,7 @@ def heal(
 
     Raises SlimPajamaError, ConversionError among them where the training brought it no nearer.
     """
+    _refuse_several()
     options = TrainOptions(
         preset="", data=data, out=slimmed.with_name(f"{slimmed.name}.healing"), tokens=tokens, instruct_share=0.0,
         matrix_rate=1e-3, other_rate=5e-4, device=device, start=slimmed, teacher=Path(source),
@@ -88,6 +91,12 @@ def heal(
     model = load_model(healed, unhealed=True, dtype=torch.float32)
     model.config.healed = True
     return save_model(model, load_tokenizer(slimmed), slimmed, {REPORT: json.dumps(report, indent=1)})
+
+
+def _refuse_several() -> None:
+    """All processes that torchrun starts would write the same folder. Raises ConversionError."""
+    if distributed.is_torchelastic_launched():
+        raise ConversionError("A model is converted and healed by one process: start it without torchrun.")
 
 
 def _distances(source: str, models: Iterable[Path], data: Path) -> list[float]:

@@ -150,6 +150,18 @@ def test_a_training_that_brought_nothing_is_no_healing(source: Path, tmp_path: P
     assert not out.with_name("slim.healing").exists()
 
 
+def test_several_processes_do_not_write_one_folder(
+    source: Path, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "as torchrun sets it")
+    out = tmp_path / "slim"
+    with pytest.raises(ConversionError, match="without torchrun"):
+        slim(str(source), out, share="1+2x3+1", rank=4)
+    with pytest.raises(ConversionError, match="without torchrun"):
+        heal(str(source), out, data, tokens=1)
+    assert not out.exists()
+
+
 def test_calibration_begins_a_text_as_the_model_was_trained_to(tokenizer: Any) -> None:
     source, seen = llama(), []
     source.model.register_forward_pre_hook(
