@@ -64,6 +64,7 @@ def _loaded(settings: Settings) -> LocalGenerator:
     set_threads(settings.threads)
     config = _load_config(settings)
     device = _device(settings.device)
+    _tell_far_memory(device)
     dtype = _dtype(settings.dtype, device, config)
     _check_memory(settings, config, device, dtype)
     tokenizer = _load(AutoTokenizer, settings)
@@ -235,6 +236,17 @@ def _first_line(error: Exception) -> str:
 def set_threads(threads: int) -> None:
     """One thread a physical core that this process may use: OpenMP barriers stall when two share one."""
     torch.set_num_threads(threads or machine.cores())
+
+
+def _tell_far_memory(device: torch.device) -> None:
+    """A step reads all weights; half of them come from the other socket where threads run on both."""
+    if device.type == "cpu" and (nodes := machine.memory_nodes()) > 1:
+        log.warning(
+            "This worker's threads are spread over several sockets. A worker for each is faster: "
+            "numactl --cpunodebind=0 --membind=0 pajama worker, and so on.",
+            action="memory_far",
+            nodes=nodes,
+        )
 
 
 def _device(name: str) -> torch.device:

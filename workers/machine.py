@@ -1,6 +1,7 @@
 """Machine: the cores and the memory that this process may use, which in a container are fewer than those that are there.
 
-Knows Linux's control groups (both versions), affinity and cores that share their units; elsewhere it is what psutil says.
+Knows Linux's control groups (both versions), affinity, cores that share their units and memory that is nearer to some of
+them; elsewhere it is what psutil says.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ def cores(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP, cpus: Path =
     """Physical cores, at least 1: those in the affinity mask, and not more than the container's share of time."""
     quotas = [quota for group in _groups(cgroups, membership, "cpu") if (quota := _quota(group)) is not None]
     return max(1, int(min([_physical(cpus), *quotas])))
+
+
+def memory_nodes(cpus: Path = _CPUS) -> int:
+    """How many parts of the memory are near a CPU of the affinity mask: sockets, mostly. At least 1."""
+    if not hasattr(os, "sched_getaffinity"):
+        return 1
+    near = {node.name for cpu in os.sched_getaffinity(0) for node in (cpus / f"cpu{cpu}").glob("node[0-9]*")}
+    return max(1, len(near))
 
 
 def free_bytes(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:

@@ -89,6 +89,20 @@ def test_the_threads_that_are_set_count_and_else_the_machines_cores() -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize(("allowed", "expected"), [(range(8), 2), ({0, 1, 4, 5}, 1), ({0, 2}, 2)])
+def test_memory_nodes_are_those_near_the_cpus_of_the_mask(
+    eight_cpus: Path, monkeypatch: pytest.MonkeyPatch, allowed: set[int], expected: int
+) -> None:
+    for cpu in range(8):
+        written(eight_cpus / f"cpu{cpu}/node{cpu // 2 % 2}/meminfo", "")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(allowed))
+    assert machine.memory_nodes(eight_cpus) == expected
+
+
+def test_a_machine_that_tells_no_nodes_has_one(eight_cpus: Path) -> None:
+    assert machine.memory_nodes(eight_cpus) == 1
+
+
 def test_free_memory_is_what_the_container_has_left(tmp_path: Path, membership: Path) -> None:
     groups = tmp_path / "cgroup"
     least = written(groups / "memory.max", f"{GIB}")
