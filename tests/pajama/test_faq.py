@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
+from tests.copied_database import connected
 from tests.pajama.commands import Pajama
 from tests.pajama.warm import Warm
 
@@ -81,6 +83,18 @@ def test_a_question_is_answered_or_not_and_why(shop: Pajama) -> None:
     assert chinese.stdout.startswith("answer (same_words)")
     assert chinese.stdout.endswith("七天内可以退货。\n")
     assert shop.json("faq", "search", "Who painted the Mona Lisa?", **WORDS)["outcome"] == "abstain"
+
+
+def test_a_large_collection_is_left_to_pgvector(pajama: Pajama, vector_database_url: str) -> None:
+    (pajama.folder / "faq.csv").write_text(FAQ)
+    where = {"PAJAMA_DATABASE_URL": vector_database_url, "PAJAMA_FAQ_EMBEDDER": "auto"}
+    assert pajama.run("faq", "import", "shop", "faq.csv", **where).returncode == 0
+    with connected(make_url(vector_database_url)) as connection:
+        for least, expected in (("100", 0), ("3", 1)):
+            found = pajama.json("faq", "search", "what time do you close", PAJAMA_FAQ_PGVECTOR_FROM=least, **where)
+            assert found["matches"][0]["key"] == "when-are-you-open"
+            tables = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'pajama_faq'").fetchone()
+            assert tables == (expected,)
 
 
 def test_a_collection_is_measured_and_calibrated(shop: Pajama) -> None:
