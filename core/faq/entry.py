@@ -99,10 +99,14 @@ def one_line(text: str) -> str:
     return " ".join(clean_text(text).split())
 
 
+_SIGNS = str.maketrans({"+": " plus ", "#": " sharp ", "$": " dollar ", "%": " percent ", "&": " and ", "@": " at "})
+"""Signs without which two questions would be one: "C++" and "C#"."""
+
+
 def key_of(question: str) -> str:
     """The key of an entry that was given none: from its question, so that the same question is the same entry."""
     plain = unicodedata.normalize("NFKC", question).casefold()
-    slug = "-".join(re.findall(r"[a-z0-9]+", plain)) if plain.isascii() else ""
+    slug = "-".join(re.findall(r"[a-z0-9]+", plain.translate(_SIGNS))) if plain.isascii() else ""
     if 3 <= len(slug) <= 60:
         return slug
     return f"q-{sha256(plain.encode()).hexdigest()[:12]}"

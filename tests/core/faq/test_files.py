@@ -225,6 +225,9 @@ def test_the_file_says_what_belongs_to_all_entries_without_a_language() -> None:
 
 def test_a_key_comes_from_the_question_and_stays() -> None:
     assert key_of("How do I  pay?") == "how-do-i-pay"
+    assert [key_of(f"What is {name}?") for name in ("C", "C++", "C#")] == [
+        "what-is-c", "what-is-c-plus-plus", "what-is-c-sharp",
+    ]  # fmt: skip
     assert key_of("怎么付款？").startswith("q-")
     assert key_of("怎么付款？") == key_of("怎么付款？")
     assert len(key_of("word " * 50)) <= 14
