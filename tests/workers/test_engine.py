@@ -190,7 +190,8 @@ def test_a_deadline_ends_a_request_that_runs(make_engine: MakeEngine) -> None:
     model = make_model()
     model.set_input_embeddings(Slow(model.get_input_embeddings()))
     engine = make_engine(model)
-    Slow.moment = time.monotonic() + 0.5
+    assert len(list(engine.submit(ask("first", (3, 4), greedy(1))))) == 1  # it is warm now
+    Slow.moment = time.monotonic() + 1
     request = engine.submit(ask("long", (3, 4), greedy(100), stop_ids=frozenset(), deadline=Slow.moment))
     assert 0 < len(list(request)) < 100
     assert request.finish is not None and isinstance(request.finish.failure, DeadlineExceeded)
