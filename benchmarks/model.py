@@ -7,6 +7,7 @@ parameters` the one of as many stored weights. Prompts have 256 tokens; a decode
 from __future__ import annotations
 
 import copy
+import resource
 import statistics
 import subprocess
 import sys
@@ -198,7 +199,7 @@ def _best(work: Callable[[], Any], times: int) -> float:
 
 def _memory() -> Iterator[Figure]:
     """What a process with each model takes at most while 8 answer, beyond what it took before the model was there."""
-    peaks = {name: _peak(name) for name in MODELS}
+    peaks = {name: median([_peak(name) for _ in range(5)]) for name in MODELS}
     own, *others = MODELS
     for other in others:
         yield Figure("nano float32: memory of the model and 8 requests", peaks[own], "MiB", None, peaks[other], other)
@@ -211,16 +212,15 @@ def _peak(name: str) -> float:
 
 
 def peak_mib(name: str) -> float:
-    """In a process of its own: MiB that the model and 8 requests added."""
+    """In a process of its own: MiB that the model and 8 requests took at most."""
     import psutil
 
     set_threads(Settings().threads)
     torch.randn(64, 64) @ torch.randn(64, 64)  # torch's own buffers
-    process, model = psutil.Process(), None
-    before = process.memory_info().rss
-    model = made(name)
-    _timed(model, 8)
-    return float((process.memory_info().rss - before) / 2**20)
+    before = psutil.Process().memory_info().rss
+    _timed(made(name), 8)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
+    return float((peak - before) / 2**20)
 
 
 __all__ = ["MODELS", "in_int8", "made", "measure", "peak_mib"]
