@@ -29,8 +29,8 @@ class Learner:
     def __init__(self, model: Any, options: TrainOptions, group: Group, objective: Objective) -> None:
         self.model, self.steps = model, 0
         self._options, self._group, self._objective = options, group, objective
-        self._optimizers = build_optimizers(model, options.matrix_rate, options.other_rate)
         self._bf16 = _has_bf16(options.device) if options.bf16 is None else options.bf16
+        self._optimizers = build_optimizers(model, options.matrix_rate, options.other_rate, bf16=self._bf16)
         self._mean = [p.detach().clone() for p in model.parameters()] if options.ema else []
         if options.compile or (options.compile is None and options.device != "cpu"):
             for layer in model.model.layers:  # masks are made outside: they depend on the data

@@ -59,15 +59,17 @@ def orthogonal(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
     return x if matrix.size(0) <= matrix.size(1) else x.T
 
 
-def build_optimizers(model: nn.Module, matrix_rate: float, other_rate: float) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    model: nn.Module, matrix_rate: float, other_rate: float, *, bf16: bool
+) -> list[torch.optim.Optimizer]:
     """Muon for the big matrices, AdamW for embeddings, projections, norms, biases, deltas.
 
-    Both rates are in AdamW's terms; each group keeps its own as `initial_lr`.
+    Both rates are in AdamW's terms; each group keeps its own as `initial_lr`. `bf16`: the device multiplies bfloat16.
     """
     matrices = [p for name, p in model.named_parameters() if _BIG.search(name) and p.ndim == 2]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
-    muon = Float32Muon if matrices[0].device.type == "cpu" else torch.optim.Muon
+    muon = torch.optim.Muon if bf16 else Float32Muon
     optimizers: list[torch.optim.Optimizer] = [
         muon(matrices, lr=matrix_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.95), weight_decay=0.01),

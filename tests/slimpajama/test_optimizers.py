@@ -31,8 +31,13 @@ def test_singular_values_are_brought_close_to_one() -> None:
         assert values.max() < 1.5
 
 
+def test_it_iterates_in_float32_where_the_device_does_not_multiply_bfloat16(model: SlimPajamaForCausalLM) -> None:
+    kinds = [type(build_optimizers(model, 1e-3, 2e-3, bf16=bf16)[0]) for bf16 in (True, False)]
+    assert kinds == [torch.optim.Muon, Float32Muon]
+
+
 def test_every_parameter_is_stepped_once(model: SlimPajamaForCausalLM) -> None:
-    muon, adamw = build_optimizers(model, 1e-3, 2e-3)
+    muon, adamw = build_optimizers(model, 1e-3, 2e-3, bf16=False)
     given = [p for optimizer in (muon, adamw) for group in optimizer.param_groups for p in group["params"]]
     assert {id(p) for p in given} == {id(p) for p in model.parameters()}
     assert len(given) == len({id(p) for p in given})
