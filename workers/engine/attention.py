@@ -145,7 +145,11 @@ def _attended(
     """One part's attention: query (H_kv, G, n, D); key, value (H_kv, T, D) → (n, H_kv, G, D)."""
     if part.count == 1 and softcap is None:  # the groups stand in for tokens: all of them see everything
         query, key, value = query.transpose(1, 2), key.unsqueeze(1), value.unsqueeze(1)
-        return scaled_dot_product_attention(query, key, value, scale=scaling).transpose(0, 1)  # from (H_kv, 1, G, D)
+        groups = query.shape[2]
+        if groups == 1 and query.is_cpu and query.dtype is torch.bfloat16:
+            query = query.expand(-1, -1, 2, -1)  # torch multiplies one row of bfloat16 more slowly than two
+        out = scaled_dot_product_attention(query, key, value, scale=scaling)[:, :, :groups]  # (H_kv, 1, G, D)
+        return out.transpose(0, 1)
     groups = query.shape[1]
     key = key.unsqueeze(1).expand(-1, groups, -1, -1)
     value = value.unsqueeze(1).expand(-1, groups, -1, -1)
