@@ -17,7 +17,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
         "num_repeats": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "delta_rank": 4,
         "max_position_embeddings": 256,
     },
-    # For two CPU cores: an hour to train.
+    # For two CPU cores: an hour or two to train.
     "micro": {
         "vocab_size": 8192, "embedding_rank": 128, "hidden_size": 256, "intermediate_size": 1024,
         "num_shared_blocks": 1, "num_repeats": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "delta_rank": 16,
